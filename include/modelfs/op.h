@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * op - operators: what their outputs look like, and how to compute them.
+ *
+ * A family of operators lives in one file of src/op/ as an array of struct
+ * op; the registry in op.c has a line for each array.  Operators know tensors
+ * and kernels; they know no run.
+ */
+#ifndef MODELFS_OP_H
+#define MODELFS_OP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "modelfs/graph.h"
+#include "modelfs/kernel.h"
+#include "modelfs/tensor.h"
+
+struct err;
+struct op_call;
+
+#define OP_VARIADIC 255
+
+enum op_flags {
+	/* The outputs' values follow from the inputs' types and shapes. */
+	OP_SHAPE_ONLY = 1 << 0,
+	/* Not the same twice: never evaluated ahead of time. */
+	OP_RANDOM = 1 << 1,
+	/*
+	 * Reads its large inputs itself, in parts (op_read): they may be blobs
+	 * that are not in memory.  Bits 8.. say which inputs.
+	 */
+	OP_STREAMS_INPUT_0 = 1 << 8,
+	OP_STREAMS_INPUT_1 = 1 << 9,
+};
+
+struct op {
+	const char *domain; /* "" is ai.onnx */
+	const char *type;
+	int since; /* first opset this entry holds for */
+	uint8_t min_in, max_in;	  /* OP_VARIADIC: any number */
+	uint8_t min_out, max_out;
+	unsigned flags;
+	/*
+	 * Sets type and shape of every output (op_out) from those of the
+	 * inputs.  Input data is there where it is known ahead of time and
+	 * small; extents may be DIM_UNKNOWN.  An output may stay unknown.
+	 * EINVAL: the inputs cannot be right.  NULL: nothing is known ahead.
+	 */
+	int (*infer)(struct op_call *c, struct err *e);
+	/* Computes; all shapes are known.  EINVAL, EOPNOTSUPP, EFBIG, EINTR. */
+	int (*eval)(struct op_call *c, struct err *e);
+	/*
+	 * Optional: which of the node's subgraphs eval will run, as a mask over
+	 * its graph attributes in order, once the explicit inputs are there.
+	 * Only what these capture is then computed.
+	 */
+	int (*branches)(struct op_call *c, uint64_t *mask, struct err *e);
+};
+
+/* NULL when no entry covers this operator at this opset. */
+const struct op *op_find(const char *domain, const char *type, int opset);
+
+/* Calls fn for every entry of the registry (--formats, tests). */
+void op_each(void (*fn)(const struct op *op, void *ctx), void *ctx);
+
+/*
+ * What an executor gives to operators.  `resident` is the executor's budget.
+ */
+struct op_env {
+	struct kernel kernel;
+	/* Memory for a result: zeroed, aligned to 64.  EFBIG over the budget. */
+	int (*alloc)(struct op_env *env, uint64_t nbytes, struct blob **out,
+		     void **data, struct err *e);
+	/*
+	 * Runs a subgraph of the node: nin inputs and one tensor per capture of
+	 * this graph (both borrowed), nout outputs (owned by the caller).
+	 */
+	int (*run_graph)(struct op_env *env, const struct op_call *c,
+			 const struct graph *g, const struct tensor *in,
+			 size_t nin, struct tensor *out, size_t nout,
+			 struct err *e);
+};
+
+/* One node being inferred or evaluated. */
+struct op_call {
+	const struct node *node;
+	const struct op *op;
+	struct op_env *env; /* NULL while inferring without memory */
+	size_t nin, nout;
+	const struct tensor *in; /* DTYPE_NONE: left out */
+	struct tensor *out;	 /* rank -1: unknown */
+	const struct tensor *captures; /* node->ncaptures; DTYPE_NONE: not needed */
+	struct op_scratch *scratch;    /* freed after the call */
+	bool inferring;
+};
+
+/* ---- attributes; the default where the node has none ---- */
+int64_t op_attr_int(const struct op_call *c, const char *name, int64_t def);
+float op_attr_float(const struct op_call *c, const char *name, float def);
+/* NUL-terminated. */
+const char *op_attr_str(const struct op_call *c, const char *name,
+			const char *def);
+/* False when the node has none. */
+bool op_attr_ints(const struct op_call *c, const char *name,
+		  const int64_t **v, size_t *n);
+bool op_attr_floats(const struct op_call *c, const char *name,
+		    const float **v, size_t *n);
+const struct tensor *op_attr_tensor(const struct op_call *c, const char *name);
+const struct graph *op_attr_graph(const struct op_call *c, const char *name);
+
+/* ---- inputs ---- */
+static inline bool op_has(const struct op_call *c, size_t i)
+{
+	return i < c->nin && c->in[i].dtype != DTYPE_NONE;
+}
+
+/* True when input i's elements are there (always, in eval). */
+bool op_known(const struct op_call *c, size_t i);
+/* Elements as stored.  NULL for an input that is left out. */
+const void *op_data(const struct op_call *c, size_t i);
+/* Number of elements; 0 for an input that is left out. */
+uint64_t op_nelems(const struct op_call *c, size_t i);
+/*
+ * Elements converted to another type, where they are not of it already:
+ * float16 and bfloat16 to float32, any integer to int64, …
+ */
+int op_data_as(struct op_call *c, size_t i, enum dtype t, const void **out,
+	       struct err *e);
+/*
+ * A 0- or 1-D integer tensor.  Returns 1 when its elements are not known yet
+ * (inferring), EINVAL when there are more than max.
+ */
+int op_ints(struct op_call *c, size_t i, int64_t *out, size_t max, size_t *n,
+	    struct err *e);
+/* axis in [-rank, rank) made non-negative; EINVAL otherwise. */
+int op_axis(const struct op_call *c, int64_t axis, int32_t rank, int32_t *out,
+	    struct err *e);
+
+/* ---- outputs ---- */
+static inline bool op_wants(const struct op_call *c, size_t i)
+{
+	return i < c->nout && c->node->out[i] != NO_VALUE;
+}
+
+/* infer: what output i will be. */
+void op_out(struct op_call *c, size_t i, enum dtype t, const struct shape *s);
+/* eval: room for output i, to be written completely. */
+int op_alloc(struct op_call *c, size_t i, enum dtype t, const struct shape *s,
+	     void **out, struct err *e);
+/*
+ * eval: output i in a type the kernel computes in (float32 for float16);
+ * op_finish converts it to `t` after eval returned.
+ */
+int op_alloc_as(struct op_call *c, size_t i, enum dtype t, enum dtype compute,
+		const struct shape *s, void **out, struct err *e);
+/* eval: output i has input j's bytes in another shape (Reshape, Identity). */
+int op_alias(struct op_call *c, size_t i, size_t j, const struct shape *s,
+	     struct err *e);
+/* eval: memory that is gone after the call, within the budget. */
+int op_temp(struct op_call *c, uint64_t nbytes, void **out, struct err *e);
+
+/* EINTR when somebody asked to stop. */
+int op_check_stop(const struct op_call *c, struct err *e);
+
+/* EINVAL with the node's name in front. */
+int op_invalid(const struct op_call *c, struct err *e, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* EOPNOTSUPP for a type the operator does not take. */
+int op_bad_dtype(const struct op_call *c, size_t i, struct err *e);
+
+/* Broadcast of two or more shapes (NumPy's rule); unknown extents stay. */
+int op_broadcast(const struct op_call *c, const struct shape *a,
+		 const struct shape *b, struct shape *out, struct err *e);
+
+/* ---- for executors ---- */
+/* Checks the arity, calls infer; outputs start unknown. */
+int op_infer(struct op_call *c, struct err *e);
+/* Checks the arity, calls eval, converts outputs, frees scratch. */
+int op_eval(struct op_call *c, struct err *e);
+
+#endif

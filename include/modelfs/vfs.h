@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vfs - the tree of INTERFACE §2, without a mount: names, attributes and
+ * bytes.  fuse/ is a thin adapter on top; --ls, --cat and --extract call it
+ * directly.
+ *
+ * An object is a number, computed from what it stands for; nothing has to be
+ * remembered or forgotten, and the same object always has the same number.
+ */
+#ifndef MODELFS_VFS_H
+#define MODELFS_VFS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+struct blob;
+struct engine;
+struct err;
+struct model;
+struct vfs;
+
+typedef uint64_t vfs_ino;
+#define VFS_ROOT ((vfs_ino)1)
+
+struct vfs_mount { /* one SOURCE */
+	const char *name;    /* directory name where there are several */
+	struct model *model; /* taken */
+	const char *path;    /* as the user gave it */
+	time_t mtime;
+};
+
+/* Takes the models.  en may be NULL: no run/. */
+int vfs_new(const struct vfs_mount *mounts, size_t nmounts, struct engine *en,
+	    struct vfs **out, struct err *e);
+void vfs_free(struct vfs *v);
+
+/* ENOENT, ENOTDIR. */
+int vfs_lookup(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,
+	       struct err *e);
+
+/*
+ * Fills mode, nlink, size, blocks, times, ino.  Never computes, except that
+ * with `may_wait` a size that only computing can tell is computed; without it
+ * -EAGAIN.
+ */
+int vfs_stat(struct vfs *v, vfs_ino ino, bool may_wait,
+	     const atomic_bool *cancel, struct stat *st, struct err *e);
+
+/* True when attributes and bytes of this object never change. */
+bool vfs_is_constant(struct vfs *v, vfs_ino ino);
+
+/*
+ * Entry number i of a directory, i = 0, 1, …; name must hold 256 bytes.
+ * -ENOENT behind the last.
+ */
+int vfs_entry(struct vfs *v, vfs_ino dir, uint64_t i, char *name,
+	      vfs_ino *ino, struct err *e);
+
+int vfs_readlink(struct vfs *v, vfs_ino ino, struct blob **out, struct err *e);
+
+/* The bytes of a file.  Does not compute; reading the blob may (ops->slow). */
+int vfs_open(struct vfs *v, vfs_ino ino, struct blob **out, struct err *e);
+
+/* Names separated by NULs; or ENODATA. */
+int vfs_listxattr(struct vfs *v, vfs_ino ino, struct blob **out,
+		  struct err *e);
+int vfs_getxattr(struct vfs *v, vfs_ino ino, const char *name,
+		 struct blob **out, struct err *e);
+
+/* ---- changes, under run/ only; EROFS everywhere else ---- */
+int vfs_mkdir(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,
+	      struct err *e);
+int vfs_rmdir(struct vfs *v, vfs_ino dir, const char *name, struct err *e);
+int vfs_unlink(struct vfs *v, vfs_ino dir, const char *name, struct err *e);
+/* A new upload, or an existing file opened for writing. */
+int vfs_create(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,
+	       struct err *e);
+int vfs_write_open(struct vfs *v, vfs_ino ino, struct err *e);
+int vfs_truncate(struct vfs *v, vfs_ino ino, uint64_t size, struct err *e);
+int vfs_write(struct vfs *v, vfs_ino ino, const void *buf, size_t len,
+	      uint64_t off, struct err *e);
+/* A writer closed the file: what was written is taken, or EINVAL. */
+int vfs_commit(struct vfs *v, vfs_ino ino, struct err *e);
+/* The last writer is gone. */
+void vfs_release(struct vfs *v, vfs_ino ino);
+
+/* Binds an input by name, from a file (--in NAME=FILE). */
+int vfs_bind_file(struct vfs *v, const char *run, const char *input,
+		  const char *path, struct err *e);
+
+#endif
