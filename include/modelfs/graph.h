@@ -103,11 +103,13 @@ struct graph {
 	struct graph *parent; /* NULL: the model's own graph */
 	struct value *values;
 	struct node *nodes; /* topologically sorted once sealed */
+	bool is_sealed;
 	value_id *inputs;   /* without initializers */
 	value_id *outputs;
 	uint32_t nvalues, nnodes, ninputs, noutputs;
 	uint32_t cap_values, cap_nodes, cap_inputs, cap_outputs;
-	struct map *index; /* name → value_id */
+	struct map *index;	 /* name → value_id */
+	struct map *node_names; /* while building */
 	const char *broken; /* why it cannot run (a cycle, …); NULL: it can */
 };
 

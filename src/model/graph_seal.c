@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * graph_seal - links values to their producers, gives subgraphs a value for
+ * everything they read from outside, and sorts the nodes.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "modelfs/arena.h"
+#include "modelfs/err.h"
+#include "modelfs/graph.h"
+#include "modelfs/map.h"
+
+/* Readers bound nesting too; this bounds our own recursion. */
+#define NESTING_MAX 128
+
+static void break_graph(struct graph *g, const char *what, const char *name)
+{
+	char text[256], q[ERR_QUOTED];
+
+	if (g->broken)
+		return;
+	snprintf(text, sizeof(text), "%s \"%s\"", what,
+		 err_quote(q, name, strlen(name)));
+	g->broken = arena_strndup(g->arena, text, strlen(text));
+	if (!g->broken)
+		g->broken = what;
+}
+
+static void link_producers(struct graph *g)
+{
+	uint32_t i, j;
+
+	for (i = 0; i < g->nnodes; i++) {
+		const struct node *n = &g->nodes[i];
+
+		for (j = 0; j < n->nout; j++) {
+			struct value *v;
+
+			if (n->out[j] == NO_VALUE)
+				continue;
+			v = &g->values[n->out[j]];
+			if (v->producer != NO_NODE || v->is_input ||
+			    v->param)
+				break_graph(g, "made more than once: value",
+					    v->name);
+			else {
+				v->producer = i;
+				v->output = j;
+			}
+		}
+	}
+}
+
+static bool is_defined(const struct value *v)
+{
+	return v->producer != NO_NODE || v->is_input || v->param;
+}
+
+/* Adds an outer value to what the owner of a subgraph reads. */
+static int add_capture(struct graph *g, struct node *n, value_id outer,
+		       uint32_t *cap, struct err *e)
+{
+	value_id *grown;
+	uint32_t i;
+
+	for (i = 0; i < n->ncaptures; i++)
+		if (n->captures[i] == outer)
+			return 0;
+	if (n->ncaptures == *cap) {
+		*cap = *cap ? *cap * 2 : 8;
+		grown = arena_array(g->arena, *cap, sizeof(*grown));
+		if (!grown)
+			return err_nomem(e, *cap);
+		if (n->ncaptures)
+			memcpy(grown, n->captures,
+			       n->ncaptures * sizeof(*grown));
+		n->captures = grown;
+	}
+	n->captures[n->ncaptures++] = outer;
+	return 0;
+}
+
+static int capture_values(struct graph *g, uint32_t node, struct graph *sub,
+			  uint32_t *cap, struct err *e)
+{
+	uint32_t i;
+
+	for (i = 0; i < sub->nvalues; i++) {
+		struct value *v = &sub->values[i];
+		value_id outer;
+		int rc;
+
+		if (is_defined(v))
+			continue;
+		rc = graph_value(g, v->name, strlen(v->name), &outer, e);
+		if (rc == 0)
+			rc = add_capture(g, &g->nodes[node], outer, cap, e);
+		if (rc < 0)
+			return rc;
+		v->captured = outer;
+	}
+	return 0;
+}
+
+static int seal_at(struct graph *g, unsigned depth, struct err *e);
+
+static int seal_subgraph(struct graph *g, uint32_t node, struct graph *sub,
+			 uint32_t *cap, unsigned depth, struct err *e)
+{
+	int rc = seal_at(sub, depth + 1, e);
+
+	if (rc < 0)
+		return rc;
+	if (sub->broken)
+		break_graph(g, "has a broken subgraph: node",
+			    g->nodes[node].name);
+	return capture_values(g, node, sub, cap, e);
+}
+
+static int seal_subgraphs(struct graph *g, unsigned depth, struct err *e)
+{
+	uint32_t i, j;
+	size_t k;
+
+	for (i = 0; i < g->nnodes; i++) {
+		uint32_t cap = 0;
+
+		for (j = 0; j < g->nodes[i].nattrs; j++) {
+			struct attr *a = &g->nodes[i].attrs[j];
+			struct graph **subs = NULL;
+			size_t nsubs = 0;
+
+			if (a->kind == ATTR_GRAPH && a->g) {
+				subs = &a->g;
+				nsubs = 1;
+			} else if (a->kind == ATTR_GRAPHS) {
+				subs = a->graphs;
+				nsubs = a->n;
+			}
+			for (k = 0; k < nsubs; k++) {
+				int rc = seal_subgraph(g, i, subs[k], &cap,
+						       depth, e);
+
+				if (rc < 0)
+					return rc;
+			}
+		}
+	}
+	return 0;
+}
+
+/* What an undefined value means: a mistake, unless an outer graph has it. */
+static void check_defined(struct graph *g)
+{
+	uint32_t i;
+
+	if (g->parent)
+		return;
+	for (i = 0; i < g->nvalues; i++) {
+		const struct value *v = &g->values[i];
+
+		if (!is_defined(v))
+			break_graph(g, "nothing makes the value", v->name);
+	}
+}
+
+struct sorter {
+	struct graph *g;
+	uint8_t *state; /* per node: 0 new, 1 on the stack, 2 done */
+	uint32_t *next; /* per node: which dependency to look at next */
+	uint32_t *stack;
+	uint32_t *order;
+	uint32_t norder;
+};
+
+/* The node that makes dependency k of node n; NO_NODE: none does. */
+static node_id dependency(const struct graph *g, const struct node *n,
+			  uint32_t k)
+{
+	value_id v = k < n->nin ? n->in[k] : n->captures[k - n->nin];
+
+	return v == NO_VALUE ? NO_NODE : g->values[v].producer;
+}
+
+/* Puts a node behind everything it needs.  False on a cycle. */
+static bool visit(struct sorter *s, uint32_t start)
+{
+	uint32_t depth = 0;
+
+	s->stack[depth++] = start;
+	s->state[start] = 1;
+	while (depth > 0) {
+		uint32_t i = s->stack[depth - 1];
+		const struct node *n = &s->g->nodes[i];
+		node_id d = NO_NODE;
+
+		while (s->next[i] < n->nin + n->ncaptures) {
+			d = dependency(s->g, n, s->next[i]++);
+			if (d != NO_NODE && s->state[d] == 1) {
+				break_graph(s->g, "a cycle through node",
+					    n->name);
+				return false;
+			}
+			if (d != NO_NODE && s->state[d] == 0)
+				break;
+			d = NO_NODE;
+		}
+		if (d != NO_NODE) {
+			s->state[d] = 1;
+			s->stack[depth++] = d;
+			continue;
+		}
+		s->state[i] = 2;
+		s->order[s->norder++] = i;
+		depth--;
+	}
+	return true;
+}
+
+static void apply_order(struct sorter *s, struct node *sorted)
+{
+	struct graph *g = s->g;
+	uint32_t i, j;
+
+	for (i = 0; i < g->nnodes; i++) {
+		sorted[i] = g->nodes[s->order[i]];
+		for (j = 0; j < sorted[i].nout; j++) {
+			value_id v = sorted[i].out[j];
+
+			if (v != NO_VALUE &&
+			    g->values[v].producer == s->order[i] &&
+			    g->values[v].output == j)
+				s->next[v] = i;
+		}
+	}
+	for (i = 0; i < g->nvalues; i++)
+		if (g->values[i].producer != NO_NODE)
+			g->values[i].producer = s->next[i];
+	memcpy(g->nodes, sorted, g->nnodes * sizeof(*sorted));
+}
+
+static int sort_nodes(struct graph *g, struct err *e)
+{
+	size_t n = g->nnodes > g->nvalues ? g->nnodes : g->nvalues;
+	struct sorter s = {
+		.g = g,
+		.state = calloc(n + 1, 1),
+		.next = calloc(n + 1, sizeof(uint32_t)),
+		.stack = calloc(n + 1, sizeof(uint32_t)),
+		.order = calloc(n + 1, sizeof(uint32_t)),
+	};
+	struct node *sorted = calloc(n + 1, sizeof(*sorted));
+	int rc = 0;
+	uint32_t i;
+
+	if (!s.state || !s.next || !s.stack || !s.order || !sorted) {
+		rc = err_nomem(e, n * sizeof(*sorted));
+		goto out;
+	}
+	for (i = 0; i < g->nnodes; i++)
+		if (s.state[i] == 0 && !visit(&s, i))
+			goto out;
+	apply_order(&s, sorted);
+out:
+	free(s.state);
+	free(s.next);
+	free(s.stack);
+	free(s.order);
+	free(sorted);
+	return rc;
+}
+
+static int seal_at(struct graph *g, unsigned depth, struct err *e)
+{
+	int rc;
+
+	if (g->is_sealed)
+		return 0;
+	if (depth > NESTING_MAX)
+		return err_set(e, EFBIG, "subgraphs nest deeper than %d",
+			       NESTING_MAX);
+	link_producers(g);
+	rc = seal_subgraphs(g, depth, e);
+	if (rc < 0)
+		return rc;
+	check_defined(g);
+	map_free(g->node_names);
+	g->node_names = NULL;
+	g->is_sealed = true;
+	return sort_nodes(g, e);
+}
+
+int graph_seal(struct graph *g, struct err *e)
+{
+	return seal_at(g, 0, e);
+}
