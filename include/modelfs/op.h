@@ -42,6 +42,7 @@ struct op {
 	uint8_t min_in, max_in;	  /* OP_VARIADIC: any number */
 	uint8_t min_out, max_out;
 	unsigned flags;
+	int arg; /* the family's own: which of its kernels */
 	/*
 	 * Sets type and shape of every output (op_out) from those of the
 	 * inputs.  Input data is there where it is known ahead of time and
@@ -129,6 +130,12 @@ uint64_t op_nelems(const struct op_call *c, size_t i);
 int op_data_as(struct op_call *c, size_t i, enum dtype t, const void **out,
 	       struct err *e);
 /*
+ * Elements to be moved, not computed with: *size bytes each.  A string is a
+ * struct span, a type of less than a byte takes a byte.
+ */
+int op_elems(struct op_call *c, size_t i, const void **out, size_t *size,
+	     struct err *e);
+/*
  * A 0- or 1-D integer tensor.  Returns 1 when its elements are not known yet
  * (inferring), EINVAL when there are more than max.
  */
@@ -155,6 +162,12 @@ int op_alloc(struct op_call *c, size_t i, enum dtype t, const struct shape *s,
  */
 int op_alloc_as(struct op_call *c, size_t i, enum dtype t, enum dtype compute,
 		const struct shape *s, void **out, struct err *e);
+/* eval: output i, to be filled with elements as op_elems gives them. */
+int op_alloc_elems(struct op_call *c, size_t i, enum dtype t,
+		   const struct shape *s, void **out, struct err *e);
+/* eval: output i is this tensor; a new reference is taken. */
+int op_give(struct op_call *c, size_t i, const struct tensor *t,
+	    struct err *e);
 /* eval: output i has input j's bytes in another shape (Reshape, Identity). */
 int op_alias(struct op_call *c, size_t i, size_t j, const struct shape *s,
 	     struct err *e);

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * call - memory, inputs and outputs of one call of an operator.
+ *
+ * Outputs that are not computed in their own type are written to scratch
+ * memory first; call_finish turns them into what they shall be.
+ */
+#include "op/call.h"
+
+#include <stdlib.h>
+
+#include "op/impl.h"
+
+/* While inferring, nothing is worth more than this. */
+#define INFER_MAX (1u << 20)
+
+struct pending {
+	struct pending *next;
+	size_t output;
+	enum dtype dtype;   /* wanted */
+	enum dtype compute; /* what `data` holds; ignored for strings */
+	struct shape shape;
+	uint64_t nelems;
+	void *data;
+};
+
+struct held {
+	struct held *next;
+	struct blob *blob;
+};
+
+struct op_scratch {
+	struct held *held;
+	struct pending *pending;
+};
+
+static struct op_scratch *scratch_of(struct op_call *c)
+{
+	if (!c->scratch)
+		c->scratch = calloc(1, sizeof(*c->scratch));
+	return c->scratch;
+}
+
+void call_free_scratch(struct op_call *c)
+{
+	struct op_scratch *s = c->scratch;
+
+	c->scratch = NULL;
+	if (!s)
+		return;
+	while (s->held) {
+		struct held *h = s->held;
+
+		s->held = h->next;
+		blob_unref(h->blob);
+		free(h);
+	}
+	while (s->pending) {
+		struct pending *p = s->pending;
+
+		s->pending = p->next;
+		free(p);
+	}
+	free(s);
+}
+
+static int alloc_blob(struct op_call *c, uint64_t nbytes, struct blob **out,
+		      void **data, struct err *e)
+{
+	if (c->env)
+		return c->env->alloc(c->env, nbytes, out, data, e);
+	if (nbytes > INFER_MAX)
+		return err_set(e, EFBIG, "%llu bytes ahead of time",
+			       (unsigned long long)nbytes);
+	*out = blob_mem(nbytes, data);
+	return *out ? 0 : err_nomem(e, nbytes);
+}
+
+int op_temp(struct op_call *c, uint64_t nbytes, void **out, struct err *e)
+{
+	struct op_scratch *s = scratch_of(c);
+	struct held *h = s ? malloc(sizeof(*h)) : NULL;
+	int rc;
+
+	if (!h)
+		return err_nomem(e, sizeof(*h));
+	rc = alloc_blob(c, nbytes, &h->blob, out, e);
+	if (rc < 0) {
+		free(h);
+		return rc;
+	}
+	h->next = s->held;
+	s->held = h;
+	return 0;
+}
+
+int op_temp_array(struct op_call *c, uint64_t n, size_t size, void **out,
+		  struct err *e)
+{
+	uint64_t nbytes;
+
+	if (__builtin_mul_overflow(n, (uint64_t)size, &nbytes))
+		return err_set(e, EFBIG, "node %s: too large", c->node->name);
+	return op_temp(c, nbytes, out, e);
+}
+
+/* ---- inputs ---- */
+bool op_known(const struct op_call *c, size_t i)
+{
+	if (!op_has(c, i) || !c->in[i].data)
+		return false;
+	return blob_get_items(c->in[i].data, &(size_t){0}) ||
+	       blob_bytes(c->in[i].data) || c->in[i].data->size == 0 ||
+	       c->in[i].dtype >= DTYPE_SEQUENCE;
+}
+
+const void *op_data(const struct op_call *c, size_t i)
+{
+	static const char nothing[64] __attribute__((aligned(64)));
+	const void *p;
+
+	if (!op_has(c, i) || !c->in[i].data)
+		return NULL;
+	p = blob_bytes(c->in[i].data);
+	return p ? p : nothing;
+}
+
+uint64_t op_nelems(const struct op_call *c, size_t i)
+{
+	uint64_t n = 0;
+
+	if (!op_has(c, i) || !shape_nelems(&c->in[i].shape, &n))
+		return 0;
+	return n;
+}
+
+int op_data_as(struct op_call *c, size_t i, enum dtype t, const void **out,
+	       struct err *e)
+{
+	uint64_t n = op_nelems(c, i), nbytes;
+	void *p;
+	int rc;
+
+	if (!op_has(c, i) || c->in[i].dtype == t) {
+		*out = op_data(c, i);
+		return 0;
+	}
+	if (!dtype_nbytes(t, n, &nbytes))
+		return op_bad_dtype(c, i, e);
+	rc = op_temp(c, nbytes, &p, e);
+	if (rc < 0)
+		return rc;
+	rc = op_convert(c->env ? &c->env->kernel : &(struct kernel){0},
+			c->in[i].dtype, op_data(c, i), t, p, n, false);
+	if (rc < 0)
+		return op_bad_dtype(c, i, e);
+	*out = p;
+	return 0;
+}
+
+static int string_elems(struct op_call *c, size_t i, const void **out,
+			struct err *e)
+{
+	uint64_t n = op_nelems(c, i);
+	struct span *v;
+	void *p;
+	int rc = op_temp_array(c, n, sizeof(*v), &p, e);
+
+	if (rc < 0)
+		return rc;
+	v = p;
+	for (uint64_t k = 0; k < n; k++)
+		v[k].p = tensor_string(&c->in[i], k, &v[k].len);
+	*out = v;
+	return 0;
+}
+
+int op_elems(struct op_call *c, size_t i, const void **out, size_t *size,
+	     struct err *e)
+{
+	enum dtype t = op_dtype(c, i);
+
+	*size = sizeof(struct span);
+	if (t == DTYPE_STRING)
+		return string_elems(c, i, out, e);
+	*size = dtype_size(t);
+	if (*size > 0) {
+		*out = op_data(c, i);
+		return 0;
+	}
+	*size = dtype_size(op_compute_type(t));
+	if (*size == 0 || t >= DTYPE_SEQUENCE)
+		return op_bad_dtype(c, i, e);
+	return op_data_as(c, i, op_compute_type(t), out, e);
+}
+
+/* ---- outputs ---- */
+void op_out(struct op_call *c, size_t i, enum dtype t, const struct shape *s)
+{
+	if (i >= c->nout)
+		return;
+	c->out[i].dtype = t;
+	c->out[i].shape = *s;
+}
+
+static int check_alloc(struct op_call *c, enum dtype t, const struct shape *s,
+		       uint64_t *nelems, uint64_t *nbytes, struct err *e)
+{
+	if (!shape_is_known(s))
+		return op_invalid(c, e, "a negative extent");
+	if (!shape_nelems(s, nelems) || !dtype_nbytes(t, *nelems, nbytes))
+		return err_set(e, EFBIG, "node %s: a result is too large",
+			       c->node->name);
+	return 0;
+}
+
+int op_alloc(struct op_call *c, size_t i, enum dtype t, const struct shape *s,
+	     void **out, struct err *e)
+{
+	uint64_t n, nbytes;
+	struct blob *b;
+	int rc = check_alloc(c, t, s, &n, &nbytes, e);
+
+	if (rc < 0)
+		return rc;
+	if (!op_wants(c, i))
+		return op_temp(c, nbytes, out, e);
+	rc = alloc_blob(c, nbytes, &b, out, e);
+	if (rc < 0)
+		return rc;
+	tensor_drop(&c->out[i]);
+	c->out[i].dtype = t;
+	c->out[i].shape = *s;
+	c->out[i].data = b;
+	return 0;
+}
+
+static int alloc_pending(struct op_call *c, const struct pending *want,
+			 size_t size, void **out, struct err *e)
+{
+	struct pending *p;
+	int rc = op_temp_array(c, want->nelems, size, out, e);
+
+	if (rc < 0 || !op_wants(c, want->output))
+		return rc;
+	p = malloc(sizeof(*p));
+	if (!p)
+		return err_nomem(e, sizeof(*p));
+	*p = *want;
+	p->data = *out;
+	p->next = c->scratch->pending;
+	c->scratch->pending = p;
+	return 0;
+}
+
+int op_alloc_as(struct op_call *c, size_t i, enum dtype t, enum dtype compute,
+		const struct shape *s, void **out, struct err *e)
+{
+	struct pending p = {
+		.output = i, .dtype = t, .compute = compute, .shape = *s};
+	uint64_t nbytes;
+	int rc;
+
+	if (t == compute)
+		return op_alloc(c, i, t, s, out, e);
+	rc = check_alloc(c, t, s, &p.nelems, &nbytes, e);
+	if (rc < 0)
+		return rc;
+	return alloc_pending(c, &p, dtype_size(compute), out, e);
+}
+
+int op_alloc_elems(struct op_call *c, size_t i, enum dtype t,
+		   const struct shape *s, void **out, struct err *e)
+{
+	struct pending p = {.output = i, .dtype = t, .shape = *s};
+
+	if (t != DTYPE_STRING) {
+		enum dtype as = dtype_size(t) ? t : op_compute_type(t);
+
+		return op_alloc_as(c, i, t, as, s, out, e);
+	}
+	if (!shape_is_known(s))
+		return op_invalid(c, e, "a negative extent");
+	if (!shape_nelems(s, &p.nelems))
+		return err_set(e, EFBIG, "node %s: a result is too large",
+			       c->node->name);
+	return alloc_pending(c, &p, sizeof(struct span), out, e);
+}
+
+int op_give(struct op_call *c, size_t i, const struct tensor *t, struct err *e)
+{
+	(void)e;
+	if (!op_wants(c, i))
+		return 0;
+	tensor_drop(&c->out[i]);
+	c->out[i] = tensor_ref(t);
+	return 0;
+}
+
+int op_alias(struct op_call *c, size_t i, size_t j, const struct shape *s,
+	     struct err *e)
+{
+	struct tensor t = c->in[j];
+	uint64_t have, want;
+
+	if (!shape_nelems(&t.shape, &have) || !shape_nelems(s, &want) ||
+	    have != want)
+		return op_invalid(c, e, "the shapes differ in size");
+	t.shape = *s;
+	return op_give(c, i, &t, e);
+}
+
+/* ---- the end ---- */
+static int finish_strings(struct op_call *c, const struct pending *p,
+			  struct err *e)
+{
+	const struct span *v = p->data;
+	uint64_t total = 0, head = (p->nelems + 1) * sizeof(uint64_t);
+	uint64_t *offset;
+	struct blob *b;
+	void *data;
+	int rc;
+
+	for (uint64_t i = 0; i < p->nelems; i++) {
+		if (__builtin_add_overflow(total, (uint64_t)v[i].len, &total))
+			return err_set(e, EFBIG, "strings too large");
+	}
+	if (__builtin_add_overflow(total, head, &total))
+		return err_set(e, EFBIG, "strings too large");
+	rc = alloc_blob(c, total, &b, &data, e);
+	if (rc < 0)
+		return rc;
+	offset = data;
+	total = 0;
+	for (uint64_t i = 0; i < p->nelems; i++) {
+		offset[i] = total;
+		if (v[i].len > 0)
+			memcpy((char *)data + head + total, v[i].p, v[i].len);
+		total += v[i].len;
+	}
+	offset[p->nelems] = total;
+	c->out[p->output].dtype = DTYPE_STRING;
+	c->out[p->output].shape = p->shape;
+	c->out[p->output].data = b;
+	return 0;
+}
+
+int call_finish(struct op_call *c, struct err *e)
+{
+	struct pending *p = c->scratch ? c->scratch->pending : NULL;
+
+	for (; p; p = p->next) {
+		void *out;
+		int rc;
+
+		if (p->dtype == DTYPE_STRING) {
+			rc = finish_strings(c, p, e);
+			if (rc < 0)
+				return rc;
+			continue;
+		}
+		rc = op_alloc(c, p->output, p->dtype, &p->shape, &out, e);
+		if (rc < 0)
+			return rc;
+		rc = op_convert(&c->env->kernel, p->compute, p->data, p->dtype,
+				out, p->nelems, false);
+		if (rc < 0)
+			return err_set(e, EOPNOTSUPP,
+				       "node %s: no result of type %s",
+				       c->node->name, dtype_name(p->dtype));
+	}
+	return op_check_stop(c, e);
+}
+
+int op_check_stop(const struct op_call *c, struct err *e)
+{
+	if (c->env && kernel_stopped(&c->env->kernel))
+		return err_set(e, EINTR, "stopped");
+	return 0;
+}
