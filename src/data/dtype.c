@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dtype - the table of element types, and the decoding of those that NumPy
+ * does not have.
+ */
+#include "modelfs/dtype.h"
+
+#include <string.h>
+
+#define TYPE(id, name, class, elems, bytes, descr, npy) \
+	[DTYPE_##id] = {name, CLASS_##class, elems, bytes, descr, DTYPE_##npy}
+
+static const struct dtype_info infos[DTYPE_COUNT] = {
+	TYPE(NONE, "unknown", OTHER, 1, 0, NULL, NONE),
+	TYPE(BOOL, "bool", BOOL, 1, 1, "|b1", BOOL),
+	TYPE(U8, "uint8", UINT, 1, 1, "|u1", U8),
+	TYPE(I8, "int8", INT, 1, 1, "|i1", I8),
+	TYPE(U16, "uint16", UINT, 1, 2, "<u2", U16),
+	TYPE(I16, "int16", INT, 1, 2, "<i2", I16),
+	TYPE(U32, "uint32", UINT, 1, 4, "<u4", U32),
+	TYPE(I32, "int32", INT, 1, 4, "<i4", I32),
+	TYPE(U64, "uint64", UINT, 1, 8, "<u8", U64),
+	TYPE(I64, "int64", INT, 1, 8, "<i8", I64),
+	TYPE(F16, "float16", FLOAT, 1, 2, "<f2", F16),
+	TYPE(BF16, "bfloat16", FLOAT, 1, 2, "<f4", F32),
+	TYPE(F32, "float32", FLOAT, 1, 4, "<f4", F32),
+	TYPE(F64, "float64", FLOAT, 1, 8, "<f8", F64),
+	TYPE(C32, "complex32", COMPLEX, 1, 4, "<c8", C64),
+	TYPE(C64, "complex64", COMPLEX, 1, 8, "<c8", C64),
+	TYPE(C128, "complex128", COMPLEX, 1, 16, "<c16", C128),
+	TYPE(F8_E4M3FN, "float8_e4m3fn", FLOAT, 1, 1, "<f4", F32),
+	TYPE(F8_E5M2, "float8_e5m2", FLOAT, 1, 1, "<f4", F32),
+	TYPE(F8_E4M3FNUZ, "float8_e4m3fnuz", FLOAT, 1, 1, "<f4", F32),
+	TYPE(F8_E5M2FNUZ, "float8_e5m2fnuz", FLOAT, 1, 1, "<f4", F32),
+	TYPE(F8_E4M3B11FNUZ, "float8_e4m3b11fnuz", FLOAT, 1, 1, "<f4", F32),
+	TYPE(F8_E8M0, "float8_e8m0", FLOAT, 1, 1, "<f4", F32),
+	TYPE(F4_E2M1, "float4_e2m1", FLOAT, 2, 1, "<f4", F32),
+	TYPE(F6_E2M3, "float6_e2m3", FLOAT, 4, 3, "<f4", F32),
+	TYPE(F6_E3M2, "float6_e3m2", FLOAT, 4, 3, "<f4", F32),
+	TYPE(I4, "int4", INT, 2, 1, "|i1", I8),
+	TYPE(U4, "uint4", UINT, 2, 1, "|u1", U8),
+	TYPE(I2, "int2", INT, 4, 1, "|i1", I8),
+	TYPE(U2, "uint2", UINT, 4, 1, "|u1", U8),
+	TYPE(STRING, "string", STRING, 1, 0, NULL, STRING),
+	TYPE(SEQUENCE, "sequence", CONTAINER, 1, 0, NULL, SEQUENCE),
+	TYPE(OPTIONAL, "optional", CONTAINER, 1, 0, NULL, OPTIONAL),
+	TYPE(MAP, "map", CONTAINER, 1, 0, NULL, MAP),
+};
+
+const struct dtype_info *dtype_info(enum dtype t)
+{
+	return &infos[(unsigned)t < DTYPE_COUNT ? t : DTYPE_NONE];
+}
+
+const char *dtype_name(enum dtype t)
+{
+	return dtype_info(t)->name;
+}
+
+enum dtype dtype_by_name(const char *name)
+{
+	for (int t = DTYPE_NONE + 1; t < DTYPE_COUNT; t++)
+		if (strcmp(infos[t].name, name) == 0)
+			return t;
+	return DTYPE_NONE;
+}
+
+bool dtype_nbytes(enum dtype t, uint64_t nelems, uint64_t *out)
+{
+	const struct dtype_info *info = dtype_info(t);
+	uint64_t nblocks = nelems / info->block_elems;
+
+	if (info->block_bytes == 0)
+		return false;
+	if (nelems % info->block_elems != 0)
+		nblocks++;
+	return !__builtin_mul_overflow(nblocks, (uint64_t)info->block_bytes,
+				       out);
+}
+
+size_t dtype_size(enum dtype t)
+{
+	const struct dtype_info *info = dtype_info(t);
+
+	return info->block_elems == 1 ? info->block_bytes : 0;
+}
+
+static uint16_t load16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static void store_float(uint8_t *p, float v)
+{
+	memcpy(p, &v, sizeof(v));
+}
+
+static void widen_half(const uint8_t *src, uint8_t *dst, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		store_float(dst + 4 * i, half_to_float(load16(src + 2 * i)));
+}
+
+static void widen_bf16(const uint8_t *src, uint8_t *dst, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		store_float(dst + 4 * i, bf16_to_float(load16(src + 2 * i)));
+}
+
+/* The code of element i, `width` bits each, the lowest bits first. */
+static uint8_t code_at(const uint8_t *src, size_t i, unsigned width)
+{
+	size_t bit = i * width;
+	unsigned shift = bit % 8;
+	unsigned v = src[bit / 8] >> shift;
+
+	if (shift + width > 8)
+		v |= (unsigned)src[bit / 8 + 1] << (8 - shift);
+	return v & ((1u << width) - 1);
+}
+
+/* Types of at most 8 bits: one look into a table per element. */
+static void widen_small(enum dtype t, const uint8_t *src, uint8_t *dst,
+			size_t n)
+{
+	const struct dtype_info *info = &infos[t];
+	unsigned width = 8u * info->block_bytes / info->block_elems;
+	unsigned ncodes = 1u << width;
+	float table[256];
+
+	if (n < ncodes) {
+		for (size_t i = 0; i < n; i++)
+			store_float(
+				dst + 4 * i,
+				smallfloat_to_float(t, code_at(src, i, width)));
+		return;
+	}
+	for (unsigned code = 0; code < ncodes; code++)
+		table[code] = smallfloat_to_float(t, code);
+	for (size_t i = 0; i < n; i++)
+		store_float(dst + 4 * i, table[code_at(src, i, width)]);
+}
+
+/* Integers of 4 or 2 bits, sign-extended where they are signed. */
+static void widen_small_int(enum dtype t, const uint8_t *src, uint8_t *dst,
+			    size_t n)
+{
+	unsigned width = 8u / infos[t].block_elems;
+	uint8_t sign = infos[t].class == CLASS_INT ? 1u << (width - 1) : 0;
+
+	for (size_t i = 0; i < n; i++)
+		dst[i] = (code_at(src, i, width) ^ sign) - sign;
+}
+
+void dtype_widen(enum dtype t, const void *src, void *dst, size_t nelems)
+{
+	switch (t) {
+	case DTYPE_BF16:
+		widen_bf16(src, dst, nelems);
+		return;
+	case DTYPE_C32:
+		widen_half(src, dst, 2 * nelems);
+		return;
+	case DTYPE_F8_E4M3FN:
+	case DTYPE_F8_E5M2:
+	case DTYPE_F8_E4M3FNUZ:
+	case DTYPE_F8_E5M2FNUZ:
+	case DTYPE_F8_E4M3B11FNUZ:
+	case DTYPE_F8_E8M0:
+	case DTYPE_F4_E2M1:
+	case DTYPE_F6_E2M3:
+	case DTYPE_F6_E3M2:
+		widen_small(t, src, dst, nelems);
+		return;
+	case DTYPE_I4:
+	case DTYPE_U4:
+	case DTYPE_I2:
+	case DTYPE_U2:
+		widen_small_int(t, src, dst, nelems);
+		return;
+	default:
+		memcpy(dst, src, nelems * dtype_size(t));
+	}
+}
