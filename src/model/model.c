@@ -149,7 +149,8 @@ int model_path(struct model *m, struct module *from, const char *name,
 	return 0;
 }
 
-static const char *format_text(struct arena *a, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static const char *
+format_text(struct arena *a, const char *fmt, va_list ap)
 {
 	char *s = NULL;
 	const char *copy = NULL;
