@@ -76,7 +76,12 @@ struct value {
 	enum dtype dtype; /* declared; DTYPE_NONE: not declared */
 	struct tensor *type; /* declared shape, or NULL; data stays NULL */
 	const char **dim_names; /* per extent, NULL entries; or NULL */
-	struct param *param; /* an initializer's tensor, or NULL */
+	/*
+	 * The stored tensor this value is, or NULL: an initializer's, or the
+	 * output of a Constant node (or an Identity of one), which then has a
+	 * producer as well.
+	 */
+	struct param *param;
 	node_id producer;    /* NO_NODE: input, initializer or capture */
 	uint32_t output;     /* which output of the producer */
 	value_id captured;   /* of the parent graph; NO_VALUE: no capture */

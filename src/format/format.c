@@ -13,9 +13,13 @@
 #include "modelfs/model.h"
 #include "modelfs/source.h"
 
+#include "format/formats.h"
+
 #define NFORMATS_MAX 64
 
 const struct format *const formats[] = {
+	&format_onnx,
+	&format_safetensors,
 	NULL,
 };
 
@@ -61,8 +65,7 @@ static int read_as(const struct format *f, const struct input *in,
 	return 0;
 }
 
-static int read_best(const struct input *in, struct model **out,
-		     struct err *e)
+static int read_best(const struct input *in, struct model **out, struct err *e)
 {
 	struct bid bids[NFORMATS_MAX];
 	size_t n = ask_formats(in, bids), i;
@@ -109,8 +112,8 @@ int format_load_source(struct source *file, bool lenient, struct model **out,
 static int open_folder_of(const char *path, struct err *e)
 {
 	const char *slash = strrchr(path, '/');
-	char *dir = slash ? strndup(path, (size_t)(slash - path) + 1)
-			  : strdup(".");
+	char *dir =
+		slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
 	int fd;
 
 	if (!dir)
@@ -129,9 +132,8 @@ static int open_input(const char *path, struct input *in, struct err *e)
 		return err_set(e, errno, "%s", strerror(errno));
 	if (S_ISDIR(st.st_mode)) {
 		in->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		return in->dirfd < 0
-			       ? err_set(e, errno, "%s", strerror(errno))
-			       : 0;
+		return in->dirfd < 0 ? err_set(e, errno, "%s", strerror(errno))
+				     : 0;
 	}
 	rc = open_folder_of(path, e);
 	if (rc < 0)

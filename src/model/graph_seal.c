@@ -29,6 +29,13 @@ static void break_graph(struct graph *g, const char *what, const char *name)
 		g->broken = what;
 }
 
+/* Nodes whose output is a parameter: a constant, another name of one. */
+static bool is_stored(const struct node *n)
+{
+	return n->domain[0] == '\0' && (strcmp(n->type, "Constant") == 0 ||
+					strcmp(n->type, "Identity") == 0);
+}
+
 static void link_producers(struct graph *g)
 {
 	uint32_t i, j;
@@ -42,8 +49,9 @@ static void link_producers(struct graph *g)
 			if (n->out[j] == NO_VALUE)
 				continue;
 			v = &g->values[n->out[j]];
-			if (v->producer != NO_NODE || v->is_input ||
-			    v->param)
+			if ((v->producer != NO_NODE || v->is_input ||
+			     v->param) &&
+			    !(v->param && is_stored(n)))
 				break_graph(g, "made more than once: value",
 					    v->name);
 			else {

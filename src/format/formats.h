@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* formats - one line per reader, in the order of the registry. */
+#ifndef FORMAT_FORMATS_H
+#define FORMAT_FORMATS_H
+
+#include "modelfs/format.h"
+
+extern const struct format format_onnx;
+extern const struct format format_safetensors;
+
+#endif
