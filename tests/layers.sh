@@ -25,12 +25,12 @@ allowed() {
 	data) echo base ;;
 	wire) echo data base ;;
 	model) echo data base ;;
-	format) echo wire model data base ;;
+	format) echo tensorfile wire model data base ;;
 	view) echo data base ;;
 	kernel) echo ;;
 	op) echo kernel model data base ;;
 	run) echo op kernel model data base ;;
-	vfs) echo run view model data base ;;
+	vfs) echo tensorfile run view model data base ;;
 	fuse) echo vfs data base ;;
 	main) echo fuse vfs run format op model data base ;;
 	esac
@@ -44,6 +44,7 @@ folder_of() {
 	quant) echo data ;;
 	graph | model | names) echo model ;;
 	format) echo format ;;
+	onnx_tensor) echo tensorfile ;; # of format/, for uploads
 	view) echo view ;;
 	kernel) echo kernel ;;
 	op) echo op ;;
