@@ -104,15 +104,16 @@ static int open_beneath(int dirfd, const char *path)
 	};
 	int fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
 
-	if (fd >= 0 || errno != EXDEV || !is_hub_link(dirfd, path))
+	if (fd >= 0 || errno != EXDEV)
 		return fd;
-	fd = openat(dirfd, path, OPEN_FLAGS);
-	if (fd >= 0 && !is_hub_blob(fd, dirfd)) {
+	if (is_hub_link(dirfd, path))
+		fd = openat(dirfd, path, OPEN_FLAGS);
+	if (fd >= 0 && is_hub_blob(fd, dirfd))
+		return fd;
+	if (fd >= 0)
 		close(fd);
-		errno = EXDEV;
-		return -1;
-	}
-	return fd;
+	errno = EXDEV;
+	return -1;
 }
 
 static int open_error(const char *path, int code, struct err *e)
