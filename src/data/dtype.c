@@ -101,9 +101,23 @@ static void widen_half(const uint8_t *src, uint8_t *dst, size_t n)
 		store_float(dst + 4 * i, half_to_float(load16(src + 2 * i)));
 }
 
+/* In chunks of constant size, which compilers turn into vector code. */
+#define CHUNK 32
+
 static void widen_bf16(const uint8_t *src, uint8_t *dst, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
+	size_t i = 0;
+
+	for (; i + CHUNK <= n; i += CHUNK) {
+		uint16_t in[CHUNK];
+		uint32_t out[CHUNK];
+
+		memcpy(in, src + 2 * i, sizeof(in));
+		for (int k = 0; k < CHUNK; k++)
+			out[k] = (uint32_t)in[k] << 16;
+		memcpy(dst + 4 * i, out, sizeof(out));
+	}
+	for (; i < n; i++)
 		store_float(dst + 4 * i, bf16_to_float(load16(src + 2 * i)));
 }
 
@@ -141,15 +155,31 @@ static void widen_small(enum dtype t, const uint8_t *src, uint8_t *dst,
 		store_float(dst + 4 * i, table[code_at(src, i, width)]);
 }
 
+/* CHUNK bytes of two 4-bit integers each; sign is 8 or 0. */
+static void widen_nibbles(const uint8_t *src, uint8_t *dst, uint8_t sign)
+{
+	uint8_t in[CHUNK], out[2 * CHUNK];
+
+	memcpy(in, src, sizeof(in));
+	for (int k = 0; k < CHUNK; k++) {
+		out[2 * k] = (uint8_t)(((in[k] & 15) ^ sign) - sign);
+		out[2 * k + 1] = (uint8_t)(((in[k] >> 4) ^ sign) - sign);
+	}
+	memcpy(dst, out, sizeof(out));
+}
+
 /* Integers of 4 or 2 bits, sign-extended where they are signed. */
 static void widen_small_int(enum dtype t, const uint8_t *src, uint8_t *dst,
 			    size_t n)
 {
 	unsigned width = 8u / infos[t].block_elems;
 	uint8_t sign = infos[t].class == CLASS_INT ? 1u << (width - 1) : 0;
+	size_t i = 0;
 
-	for (size_t i = 0; i < n; i++)
-		dst[i] = (code_at(src, i, width) ^ sign) - sign;
+	for (; width == 4 && i + 2 * CHUNK <= n; i += 2 * CHUNK)
+		widen_nibbles(src + i / 2, dst + i, sign);
+	for (; i < n; i++)
+		dst[i] = (uint8_t)((code_at(src, i, width) ^ sign) - sign);
 }
 
 void dtype_widen(enum dtype t, const void *src, void *dst, size_t nelems)

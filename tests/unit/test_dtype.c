@@ -99,6 +99,31 @@ TEST(table_equals_single)
 	}
 }
 
+/* Long enough for the vector code, and not a multiple of it. */
+TEST(long_runs)
+{
+	uint8_t in[402], i4[203], u4[203];
+	float f[201];
+
+	for (int i = 0; i < 402; i++)
+		in[i] = (uint8_t)(i * 77 + i / 5);
+	dtype_widen(DTYPE_I4, in, i4, 203);
+	dtype_widen(DTYPE_U4, in, u4, 203);
+	for (int i = 0; i < 203; i++) {
+		int v = i % 2 ? in[i / 2] / 16 : in[i / 2] % 16;
+
+		CHECK_INT(u4[i], v);
+		CHECK_INT((int8_t)i4[i], v > 7 ? v - 16 : v);
+	}
+	dtype_widen(DTYPE_BF16, in, f, 201);
+	for (int i = 0; i < 201; i++) {
+		float v = bf16_to_float(
+			(uint16_t)(in[2 * i] | in[2 * i + 1] << 8));
+
+		CHECK(memcmp(&f[i], &v, sizeof(v)) == 0);
+	}
+}
+
 TEST(halves_and_complex)
 {
 	static const uint16_t in[] = {0x3c00, 0xc000, 0x7bff, 0x0001};
@@ -120,6 +145,7 @@ int main(void)
 	RUN(small_integers);
 	RUN(six_bits);
 	RUN(table_equals_single);
+	RUN(long_runs);
 	RUN(halves_and_complex);
 	return check_result();
 }
