@@ -60,6 +60,9 @@ int run_describe(struct run *r, value_id v, struct tensor *out, struct err *e);
 /* True when run_demand would return at once. */
 bool run_is_ready(struct run *r, value_id v);
 
+/* What run_demand would fail with before computing anything; else 0. */
+int run_check(struct run *r, value_id v, struct err *e);
+
 /*
  * The value.  Computes what is missing.  ENODATA: an input is not bound;
  * EINTR: *cancel was set meanwhile; else the error of the node that failed.

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * demand - computing a value: make a plan, then for each of its nodes claim,
+ * unlock, evaluate, lock, publish.  When inputs change meanwhile, or a branch
+ * was chosen, plan again; what is done by then stays.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "modelfs/blob.h"
+#include "modelfs/model.h"
+#include "run/engine.h"
+
+#define REPLAN 1
+
+/* How often somebody who waits for another thread looks at `cancel`. */
+#define WAIT_NS 20000000
+
+struct demand {
+	struct run *r;
+	struct plan *plan;
+	const atomic_bool *cancel;
+	struct exec_env env;
+};
+
+/* The tensors of one node while it is evaluated. */
+struct job {
+	node_id id;
+	const struct node *n;
+	uint32_t epoch;
+	struct tensor *in, *captures, *out;
+	double seconds;
+};
+
+static double now_seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static bool is_cancelled(const struct demand *d)
+{
+	return d->cancel && atomic_load(d->cancel);
+}
+
+static void wait_a_little(struct engine *en)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	t.tv_nsec += WAIT_NS;
+	if (t.tv_nsec >= 1000000000) {
+		t.tv_nsec -= 1000000000;
+		t.tv_sec++;
+	}
+	pthread_cond_timedwait(&en->changed, &en->lock, &t);
+}
+
+/* ---- one node ---- */
+
+static bool is_done(const struct demand *d, const struct node *n)
+{
+	uint32_t k;
+
+	for (k = 0; k < n->nout; k++) {
+		value_id v = n->out[k];
+
+		if (v != NO_VALUE && d->plan->uses[v] && !d->plan->held[v] &&
+		    !d->r->slots[v].value.t.data)
+			return false;
+	}
+	return true;
+}
+
+static void hold_outputs(struct demand *d, const struct node *n)
+{
+	uint32_t k;
+
+	for (k = 0; k < n->nout; k++) {
+		value_id v = n->out[k];
+
+		if (v != NO_VALUE && d->r->slots[v].value.t.data)
+			plan_hold(d->plan, v, d->r->slots[v].value.t.data);
+	}
+}
+
+/*
+ * engine.lock held.  0: the node is ours; REPLAN; -EINTR; -EALREADY: done.
+ */
+static int claim(struct demand *d, struct job *j, struct err *e)
+{
+	struct run *r = d->r;
+	struct node_state *s = &r->nodes[j->id];
+
+	for (;;) {
+		if (r->generation != d->plan->generation)
+			return REPLAN;
+		if (is_cancelled(d))
+			return err_set(e, EINTR, "interrupted");
+		if (is_done(d, j->n)) {
+			hold_outputs(d, j->n);
+			return -EALREADY;
+		}
+		if (!s->is_busy)
+			break;
+		wait_a_little(r->en);
+	}
+	if (s->failure) {
+		if (e)
+			*e = *s->failure;
+		return -s->failure->code;
+	}
+	s->is_busy = true;
+	j->epoch = s->epoch;
+	return 0;
+}
+
+/* engine.lock held.  The value as far as it is here; data may stay NULL. */
+static struct tensor peek(const struct demand *d, value_id v)
+{
+	struct tensor t = d->r->slots[v].value.t;
+
+	if (d->plan->held[v])
+		t.data = d->plan->held[v];
+	return tensor_ref(&t);
+}
+
+static int load_missing(struct demand *d, value_id v, struct tensor *t,
+			struct err *e)
+{
+	const struct value *val;
+
+	if (v == NO_VALUE || t->data)
+		return 0;
+	val = &d->r->g->values[v];
+	if (!val->param)
+		return REPLAN;
+	return program_weight(d->r->en, d->r->prog, val->param, t, e);
+}
+
+/* Which subgraphs will run; REPLAN when that was not known yet. */
+static int choose_branches(struct demand *d, struct job *j, struct err *e)
+{
+	const struct op *op = d->r->prog->ops[j->id];
+	struct op_call c = {
+		.node = j->n,
+		.op = op,
+		.env = &d->env.base,
+		.nin = j->n->nin,
+		.nout = j->n->nout,
+		.in = j->in,
+		.out = j->out,
+	};
+	uint64_t mask;
+	int rc;
+
+	if (!op->branches || d->plan->branches[j->id])
+		return 0;
+	rc = op->branches(&c, &mask, e);
+	if (rc < 0)
+		return rc;
+	d->plan->branches[j->id] = mask + 1;
+	return j->n->ncaptures ? REPLAN : 0;
+}
+
+static int gather(struct demand *d, struct job *j, struct err *e)
+{
+	const struct node *n = j->n;
+	uint64_t mask;
+	uint32_t k;
+	int rc = 0;
+
+	pthread_mutex_lock(&d->r->en->lock);
+	for (k = 0; k < n->nin; k++)
+		if (n->in[k] != NO_VALUE)
+			j->in[k] = peek(d, n->in[k]);
+	for (k = 0; k < n->ncaptures; k++)
+		j->captures[k] = peek(d, n->captures[k]);
+	pthread_mutex_unlock(&d->r->en->lock);
+	for (k = 0; rc == 0 && k < n->nin; k++)
+		rc = load_missing(d, n->in[k], &j->in[k], e);
+	if (rc == 0)
+		rc = choose_branches(d, j, e);
+	mask = d->plan->branches[j->id];
+	for (k = 0; rc == 0 && k < n->ncaptures; k++) {
+		if (mask && !plan_reads_capture(n, k, mask - 1))
+			tensor_drop(&j->captures[k]);
+		else
+			rc = load_missing(d, n->captures[k], &j->captures[k],
+					  e);
+	}
+	return rc;
+}
+
+/* engine.lock held. */
+static void publish(struct demand *d, struct job *j)
+{
+	struct run *r = d->r;
+	struct node_state *s = &r->nodes[j->id];
+	uint32_t k;
+
+	s->order = ++r->ncomputed;
+	s->seconds = j->seconds;
+	s->nbytes = 0;
+	r->seconds += j->seconds;
+	for (k = 0; k < j->n->nout; k++) {
+		struct slot *slot;
+
+		if (j->n->out[k] == NO_VALUE)
+			continue;
+		slot = &r->slots[j->n->out[k]];
+		s->nbytes += j->out[k].data->size;
+		if (slot->is_given || slot->value.t.data)
+			continue;
+		if (!shape_equal(&slot->value.t.shape, &j->out[k].shape) ||
+		    slot->value.t.dtype != j->out[k].dtype)
+			slot->version++;
+		slot->value.t = tensor_ref(&j->out[k]);
+		cache_touch(r->en, &slot->value);
+	}
+	hold_outputs(d, j->n);
+}
+
+static bool is_lasting(int rc)
+{
+	return rc != -EINTR && rc != -EFBIG && rc != -ENOMEM;
+}
+
+/* What an operator finds wrong with its inputs is no error of the reader's. */
+static int node_error(int rc, struct err *e)
+{
+	if (rc != -EINVAL)
+		return rc;
+	if (e)
+		e->code = EIO;
+	return -EIO;
+}
+
+static void finish(struct demand *d, struct job *j, int rc,
+		   const struct err *e)
+{
+	struct run *r = d->r;
+	struct node_state *s = &r->nodes[j->id];
+
+	pthread_mutex_lock(&r->en->lock);
+	s->is_busy = false;
+	if (s->epoch == j->epoch && rc == 0)
+		publish(d, j);
+	else if (s->epoch == j->epoch && rc < 0 && is_lasting(rc)) {
+		s->failure = malloc(sizeof(*s->failure));
+		if (s->failure)
+			*s->failure = *e;
+	}
+	pthread_cond_broadcast(&r->en->changed);
+	pthread_mutex_unlock(&r->en->lock);
+}
+
+static void drop_job(struct job *j)
+{
+	uint32_t k;
+
+	for (k = 0; j->in && k < j->n->nin; k++)
+		tensor_drop(&j->in[k]);
+	for (k = 0; j->captures && k < j->n->ncaptures; k++)
+		tensor_drop(&j->captures[k]);
+	for (k = 0; j->out && k < j->n->nout; k++)
+		tensor_drop(&j->out[k]);
+	free(j->in);
+	free(j->captures);
+	free(j->out);
+}
+
+static int evaluate(struct demand *d, struct job *j, struct err *e)
+{
+	double start = now_seconds();
+	int rc;
+
+	j->in = calloc((size_t)j->n->nin + 1, sizeof(*j->in));
+	j->captures = calloc((size_t)j->n->ncaptures + 1,
+			     sizeof(*j->captures));
+	j->out = calloc((size_t)j->n->nout + 1, sizeof(*j->out));
+	if (!j->in || !j->captures || !j->out)
+		return err_nomem(e, j->n->nin * sizeof(*j->in));
+	rc = gather(d, j, e);
+	if (rc == 0)
+		rc = exec_eval(&d->env, d->r->prog->ops[j->id], j->n, j->in,
+			       j->captures, j->out, e);
+	if (rc == 0 && is_cancelled(d))
+		rc = err_set(e, EINTR, "interrupted");
+	if (rc < 0)
+		rc = node_error(rc, e);
+	j->seconds = now_seconds() - start;
+	return rc;
+}
+
+static int run_node(struct demand *d, node_id id, struct err *e)
+{
+	struct job j = {.id = id, .n = &d->r->g->nodes[id]};
+	struct err why = {0};
+	int rc;
+
+	pthread_mutex_lock(&d->r->en->lock);
+	rc = claim(d, &j, e);
+	pthread_mutex_unlock(&d->r->en->lock);
+	if (rc == 0) {
+		rc = evaluate(d, &j, &why);
+		finish(d, &j, rc, &why);
+		drop_job(&j);
+		if (rc < 0 && e)
+			*e = why;
+	}
+	if (rc == 0 || rc == -EALREADY) {
+		plan_release_inputs(d->plan, j.n);
+		return 0;
+	}
+	return rc;
+}
+
+/* ---- a value ---- */
+
+static int run_plan(struct demand *d, struct err *e)
+{
+	uint32_t i;
+
+	for (i = 0; i < d->plan->nnodes; i++) {
+		int rc = run_node(d, d->plan->nodes[i], e);
+
+		if (rc != 0)
+			return rc;
+		d->r->plan_done = i + 1;
+	}
+	return 0;
+}
+
+/* engine.lock held.  True when the value is here. */
+static bool take(struct run *r, value_id v, const struct plan *p,
+		 struct tensor *out)
+{
+	struct slot *s = &r->slots[v];
+	struct tensor t = s->value.t;
+
+	if (!t.data && p && p->generation == r->generation)
+		t.data = p->held[v];
+	if (!t.data)
+		return false;
+	if (s->value.is_listed)
+		cache_touch(r->en, &s->value);
+	*out = tensor_ref(&t);
+	return true;
+}
+
+static int plan_and_run(struct demand *d, value_id v, struct tensor *out,
+			struct err *e)
+{
+	struct run *r = d->r;
+
+	for (;;) {
+		int rc;
+
+		pthread_mutex_lock(&r->en->lock);
+		if (take(r, v, d->plan, out)) {
+			pthread_mutex_unlock(&r->en->lock);
+			return 0;
+		}
+		rc = plan_make(d->plan, v, e);
+		r->plan_total = d->plan->nnodes;
+		r->plan_done = 0;
+		pthread_mutex_unlock(&r->en->lock);
+		if (rc == 0)
+			rc = run_plan(d, e);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+int run_check(struct run *r, value_id v, struct err *e)
+{
+	struct plan *p;
+	int rc;
+
+	if (run_is_ready(r, v))
+		return 0;
+	rc = plan_new(r, &p, e);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&r->en->lock);
+	rc = plan_make(p, v, e);
+	pthread_mutex_unlock(&r->en->lock);
+	plan_free(p);
+	return rc;
+}
+
+static bool take_without_plan(struct run *r, value_id v, struct tensor *out)
+{
+	const struct value *val = &r->g->values[v];
+	bool taken;
+
+	pthread_mutex_lock(&r->en->lock);
+	taken = take(r, v, NULL, out);
+	if (!taken && val->param) {
+		struct tensor t = param_tensor(val->param);
+
+		*out = tensor_ref(&t);
+		taken = true;
+	}
+	if (!taken)
+		r->nrunning++;
+	pthread_mutex_unlock(&r->en->lock);
+	return taken;
+}
+
+static void end_demand(struct run *r, int rc, const struct err *e)
+{
+	pthread_mutex_lock(&r->en->lock);
+	r->nrunning--;
+	if (rc == 0)
+		r->failure.code = 0;
+	else if (rc != -ENODATA && rc != -EINTR)
+		r->failure = *e;
+	pthread_mutex_unlock(&r->en->lock);
+	if (rc < 0)
+		report_log(r, "%s", e->msg);
+}
+
+int run_demand(struct run *r, value_id v, const atomic_bool *cancel,
+	       struct tensor *out, struct err *e)
+{
+	struct demand d = {.r = r, .cancel = cancel};
+	struct err why = {0};
+	int rc = run_describe(r, v, out, e);
+
+	if (rc < 0)
+		return rc;
+	if (take_without_plan(r, v, out))
+		return 0;
+	exec_env_init(&d.env, r->en, r->prog, cancel);
+	rc = plan_new(r, &d.plan, &why);
+	if (rc == 0)
+		rc = plan_and_run(&d, v, out, &why);
+	plan_free(d.plan);
+	end_demand(r, rc, &why);
+	if (rc < 0 && e)
+		*e = why;
+	return rc;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine - what the files of run/ share.
+ *
+ * Locks, in this order: run.binding (one bind or patch at a time; held while
+ * shapes are inferred), engine.lock (everything else here; never held across
+ * an operator, a blob or a wait that is not on engine.changed).
+ */
+#ifndef RUN_ENGINE_H
+#define RUN_ENGINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "modelfs/err.h"
+#include "modelfs/graph.h"
+#include "modelfs/kernel.h"
+#include "modelfs/op.h"
+#include "modelfs/run.h"
+#include "modelfs/tensor.h"
+#include "modelfs/text.h"
+
+struct map;
+struct model;
+
+/* A tensor that may be dropped when memory is short, and made again. */
+struct cached {
+	struct tensor t; /* data NULL: not here */
+	struct cached *older, *newer;
+	bool is_listed;
+};
+
+struct engine {
+	struct pool *pool;
+	uint64_t budget;
+	atomic_ullong used; /* bytes in blobs of engine_alloc */
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* a node is no longer busy */
+	struct cached *oldest, *newest;
+	struct program *programs;
+};
+
+/* A model made ready to run; shared by its runs, lives with the engine. */
+struct program {
+	const struct model *model;
+	const struct op **ops;	/* per node; NULL: not supported */
+	struct cached *weights; /* per parameter; lock: engine */
+	struct map *subplans;	/* graph → struct subplan; lock: engine */
+	struct subplan *subplan_list;
+	struct program *next;
+};
+
+/* A subgraph made ready to run. */
+struct subplan {
+	const struct graph *graph;
+	const struct op **ops;
+	bool *needed;	     /* per node: an output depends on it */
+	uint32_t *last_use;  /* per value: 1 + the last node that reads it */
+	struct subplan *next;
+};
+
+struct slot {
+	struct cached value; /* its type is kept when its data is dropped */
+	uint64_t version;
+	node_id blocked; /* an unsupported node it depends on, or NO_NODE */
+	bool is_given;	 /* bound or patched: not computed, not dropped */
+};
+
+struct node_state {
+	bool is_busy;
+	uint32_t epoch; /* grows when what it reads has changed */
+	uint64_t order; /* of its last computation; 0: never computed */
+	double seconds;
+	uint64_t nbytes;
+	struct err *failure; /* owned; NULL: none */
+};
+
+struct run {
+	atomic_uint refs;
+	struct engine *en;
+	struct program *prog;
+	const struct graph *g;
+	pthread_mutex_t binding;
+	/* engine.lock: */
+	struct slot *slots;	  /* per value */
+	struct node_state *nodes; /* per node */
+	uint64_t generation; /* grows with every bind and patch */
+	uint64_t ncomputed;
+	unsigned nrunning;	/* demands under way */
+	uint32_t plan_done, plan_total;
+	double seconds;
+	struct err failure; /* of the last demand; code 0: none */
+	char note[240];	    /* why an upload was refused */
+	struct text log;
+};
+
+/* What an operator sees of us. */
+struct exec_env {
+	struct op_env base;
+	struct engine *en;
+	struct program *prog;
+};
+
+/* engine.c */
+int engine_alloc(struct engine *en, uint64_t nbytes, struct blob **out,
+		 void **data, struct err *e);
+/* engine.lock held: now the newest of those that may be dropped. */
+void cache_touch(struct engine *en, struct cached *c);
+/* engine.lock held: no longer dropped when memory is short. */
+void cache_remove(struct engine *en, struct cached *c);
+
+/* program.c */
+int program_get(struct engine *en, const struct model *m,
+		struct program **out, struct err *e);
+void program_free(struct program *p);
+/* A parameter's tensor in memory; out owns a reference. */
+int program_weight(struct engine *en, struct program *p,
+		   const struct param *param, struct tensor *out,
+		   struct err *e);
+int program_subplan(struct engine *en, struct program *p,
+		    const struct graph *g, const struct subplan **out,
+		    struct err *e);
+
+/* infer.c */
+/*
+ * Types and shapes of everything that depends on the marked values (NULL: of
+ * everything), and of the values marked on the way.  Forgets what was computed
+ * there.  run.binding held.
+ */
+int infer_from(struct run *r, bool *dirty, struct err *e);
+
+/* plan.c */
+struct plan {
+	struct run *run;
+	uint64_t generation;
+	uint32_t *nodes; /* to be computed, in this order */
+	uint32_t nnodes;
+	/* Per value: how many nodes of the plan have still to read it. */
+	uint32_t *uses;
+	/* Per value: kept alive while uses is not 0.  Owned. */
+	struct blob **held;
+	/* Per node: 1 + mask of the subgraphs that will run; 0: not known. */
+	uint64_t *branches;
+};
+
+int plan_new(struct run *r, struct plan **out, struct err *e);
+void plan_free(struct plan *p);
+/*
+ * What must be computed for v, from what there is now.  engine.lock held.
+ * ENODATA, EOPNOTSUPP, or the error of a node that failed.
+ */
+int plan_make(struct plan *p, value_id v, struct err *e);
+/* True when a subgraph in the mask reads capture k. */
+bool plan_reads_capture(const struct node *n, uint32_t k, uint64_t mask);
+void plan_hold(struct plan *p, value_id v, struct blob *b);
+void plan_release_inputs(struct plan *p, const struct node *n);
+
+/* exec.c */
+void exec_env_init(struct exec_env *env, struct engine *en,
+		   struct program *prog, const atomic_bool *stop);
+/* out: nout tensors, owned by the caller on success. */
+int exec_eval(struct exec_env *env, const struct op *op,
+	      const struct node *n, const struct tensor *in,
+	      const struct tensor *captures, struct tensor *out,
+	      struct err *e);
+
+/* report.c */
+void report_log(struct run *r, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#endif

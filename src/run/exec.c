@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * exec - evaluating one node, and the subgraphs inside it.
+ *
+ * A subgraph (a branch, the body of a loop) is run from the first needed node
+ * to the last; its values live only as long as something in it reads them.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "modelfs/blob.h"
+#include "modelfs/model.h"
+#include "run/engine.h"
+
+static int env_alloc(struct op_env *base, uint64_t nbytes, struct blob **out,
+		     void **data, struct err *e)
+{
+	struct exec_env *env = (struct exec_env *)base;
+
+	return engine_alloc(env->en, nbytes, out, data, e);
+}
+
+/* ---- subgraphs ---- */
+
+struct frame {
+	struct exec_env *env;
+	const struct op_call *call; /* the node that owns the subgraph */
+	const struct subplan *plan;
+	struct tensor *values; /* per value; owned */
+};
+
+static const struct tensor *find_capture(const struct op_call *c,
+					 value_id outer)
+{
+	uint32_t i;
+
+	for (i = 0; i < c->node->ncaptures; i++)
+		if (c->node->captures[i] == outer)
+			return &c->captures[i];
+	return NULL;
+}
+
+/* Everything in the frame that no node of the subgraph makes. */
+static int fill_frame(struct frame *f, const struct tensor *in, size_t nin,
+		      struct err *e)
+{
+	const struct graph *g = f->plan->graph;
+	uint32_t i;
+
+	for (i = 0; i < g->ninputs && i < nin; i++)
+		f->values[g->inputs[i]] = tensor_ref(&in[i]);
+	for (i = 0; i < g->nvalues; i++) {
+		const struct value *v = &g->values[i];
+		int rc;
+
+		if (f->values[i].data || f->plan->last_use[i] == 0)
+			continue;
+		if (v->captured != NO_VALUE) {
+			const struct tensor *t =
+				find_capture(f->call, v->captured);
+
+			if (t)
+				f->values[i] = tensor_ref(t);
+		} else if (v->param) {
+			rc = program_weight(f->env->en, f->env->prog, v->param,
+					    &f->values[i], e);
+			if (rc < 0)
+				return rc;
+		}
+	}
+	return 0;
+}
+
+static void drop_dead(struct frame *f, uint32_t node)
+{
+	const struct node *n = &f->plan->graph->nodes[node];
+	uint32_t j;
+
+	for (j = 0; j < n->nin + n->ncaptures; j++) {
+		value_id v = j < n->nin ? n->in[j] : n->captures[j - n->nin];
+
+		if (v != NO_VALUE && f->plan->last_use[v] == node + 1)
+			tensor_drop(&f->values[v]);
+	}
+}
+
+/* Borrowed copies of the values with these ids. */
+static struct tensor *gather(const struct frame *f, const value_id *ids,
+			     uint32_t n)
+{
+	struct tensor *t = calloc((size_t)n + 1, sizeof(*t));
+	uint32_t i;
+
+	for (i = 0; t && i < n; i++)
+		if (ids[i] != NO_VALUE)
+			t[i] = f->values[ids[i]];
+	return t;
+}
+
+static int eval_node(struct frame *f, uint32_t i, struct err *e)
+{
+	const struct node *n = &f->plan->graph->nodes[i];
+	struct tensor *in = gather(f, n->in, n->nin);
+	struct tensor *captures = gather(f, n->captures, n->ncaptures);
+	struct tensor *out = calloc((size_t)n->nout + 1, sizeof(*out));
+	int rc = in && captures && out ? 0 : err_nomem(e, n->nin);
+	uint32_t j;
+
+	if (rc == 0)
+		rc = exec_eval(f->env, f->plan->ops[i], n, in, captures, out,
+			       e);
+	for (j = 0; rc == 0 && j < n->nout; j++) {
+		if (n->out[j] != NO_VALUE)
+			f->values[n->out[j]] = out[j];
+		else
+			tensor_drop(&out[j]);
+	}
+	free(in);
+	free(captures);
+	free(out);
+	return rc;
+}
+
+static int take_outputs(struct frame *f, struct tensor *out, size_t nout,
+			struct err *e)
+{
+	const struct graph *g = f->plan->graph;
+	size_t i, j;
+
+	if (nout > g->noutputs)
+		return err_set(e, EINVAL, "subgraph %s has %u outputs, not %zu",
+			       g->name, g->noutputs, nout);
+	for (i = 0; i < nout; i++) {
+		const struct tensor *t = &f->values[g->outputs[i]];
+
+		if (t->dtype == DTYPE_NONE) {
+			for (j = 0; j < i; j++)
+				tensor_drop(&out[j]);
+			return err_set(e, EINVAL,
+				       "output %zu of subgraph %s was not made",
+				       i, g->name);
+		}
+		out[i] = tensor_ref(t);
+	}
+	return 0;
+}
+
+static int env_run_graph(struct op_env *base, const struct op_call *c,
+			 const struct graph *g, const struct tensor *in,
+			 size_t nin, struct tensor *out, size_t nout,
+			 struct err *e)
+{
+	struct exec_env *env = (struct exec_env *)base;
+	struct frame f = {.env = env, .call = c};
+	uint32_t i;
+	int rc = program_subplan(env->en, env->prog, g, &f.plan, e);
+
+	if (rc < 0)
+		return rc;
+	f.values = calloc((size_t)g->nvalues + 1, sizeof(*f.values));
+	if (!f.values)
+		return err_nomem(e, g->nvalues * sizeof(*f.values));
+	rc = fill_frame(&f, in, nin, e);
+	for (i = 0; rc == 0 && i < g->nnodes; i++) {
+		if (!f.plan->needed[i])
+			continue;
+		if (kernel_stopped(&env->base.kernel))
+			rc = err_set(e, EINTR, "interrupted");
+		else
+			rc = eval_node(&f, i, e);
+		drop_dead(&f, i);
+	}
+	if (rc == 0)
+		rc = take_outputs(&f, out, nout, e);
+	for (i = 0; i < g->nvalues; i++)
+		tensor_drop(&f.values[i]);
+	free(f.values);
+	return rc;
+}
+
+/* ---- one node ---- */
+
+void exec_env_init(struct exec_env *env, struct engine *en,
+		   struct program *prog, const atomic_bool *stop)
+{
+	*env = (struct exec_env){
+		.base = {.kernel = {.pool = en->pool, .stop = stop},
+			 .alloc = env_alloc,
+			 .run_graph = env_run_graph},
+		.en = en,
+		.prog = prog,
+	};
+}
+
+static int check_outputs(const struct node *n, struct tensor *out,
+			 struct err *e)
+{
+	uint32_t i;
+
+	for (i = 0; i < n->nout; i++) {
+		int rc = 0;
+
+		if (n->out[i] == NO_VALUE)
+			continue;
+		if (!out[i].data)
+			rc = err_set(e, EIO, "node %s: output %u was not made",
+				     n->name, i);
+		else
+			rc = tensor_check(&out[i], e);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+int exec_eval(struct exec_env *env, const struct op *op, const struct node *n,
+	      const struct tensor *in, const struct tensor *captures,
+	      struct tensor *out, struct err *e)
+{
+	struct op_call c = {
+		.node = n,
+		.op = op,
+		.env = &env->base,
+		.nin = n->nin,
+		.nout = n->nout,
+		.in = in,
+		.out = out,
+		.captures = captures,
+	};
+	uint32_t i;
+	int rc;
+
+	if (!op)
+		return err_set(e, EOPNOTSUPP,
+			       "node %s: operator %s%s%s is not supported at "
+			       "opset %d",
+			       n->name, n->domain, *n->domain ? "." : "",
+			       n->type, n->opset);
+	rc = op_eval(&c, e);
+	if (rc == 0)
+		rc = check_outputs(n, out, e);
+	if (rc == 0)
+		return 0;
+	for (i = 0; i < n->nout; i++)
+		tensor_drop(&out[i]);
+	return rc;
+}

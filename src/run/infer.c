@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * infer - types and shapes without computing: one pass over the sorted nodes.
+ *
+ * Small values that follow from constants and shapes (the second input of a
+ * Reshape, say) are computed on the way, because the shapes behind them depend
+ * on them.  Nothing that depends on the data of an activation is.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "modelfs/blob.h"
+#include "modelfs/dtype.h"
+#include "modelfs/model.h"
+#include "run/engine.h"
+
+/* Elements of a constant, and of a bound integer input, to look at. */
+#define KNOWN_MAX 1024
+#define KNOWN_INPUT_MAX 64
+
+static bool is_small(const struct tensor *t, uint64_t max)
+{
+	uint64_t n;
+
+	return dtype_info(t->dtype)->block_bytes != 0 &&
+	       shape_nelems(&t->shape, &n) && n <= max;
+}
+
+static bool is_integer(enum dtype t)
+{
+	enum dtype_class c = dtype_info(t)->class;
+
+	return c == CLASS_INT || c == CLASS_UINT || c == CLASS_BOOL;
+}
+
+/* A value as far as it is known; the caller owns it. */
+static struct tensor known_value(struct run *r, value_id id)
+{
+	const struct value *v = &r->g->values[id];
+	struct slot *s = &r->slots[id];
+	struct tensor t;
+	bool is_computed;
+
+	pthread_mutex_lock(&r->en->lock);
+	t = tensor_ref(&s->value.t);
+	is_computed = s->value.is_listed;
+	pthread_mutex_unlock(&r->en->lock);
+	if (t.data) {
+		bool known = !s->is_given || v->param ||
+			     (is_integer(t.dtype) &&
+			      is_small(&t, KNOWN_INPUT_MAX));
+
+		if (!known || is_computed || !is_small(&t, KNOWN_MAX)) {
+			blob_unref(t.data);
+			t.data = NULL;
+		}
+	} else if (v->param && is_small(&t, KNOWN_MAX)) {
+		struct tensor w;
+
+		if (program_weight(r->en, r->prog, v->param, &w, NULL) == 0)
+			t = w;
+	}
+	return t;
+}
+
+/* What the file declares fills the gaps that inference leaves. */
+static void merge_declared(const struct value *v, struct tensor *t)
+{
+	int32_t i;
+
+	if (t->dtype == DTYPE_NONE)
+		t->dtype = v->dtype;
+	if (!v->type)
+		return;
+	if (t->shape.rank < 0)
+		t->shape = v->type->shape;
+	if (t->shape.rank != v->type->shape.rank)
+		return;
+	for (i = 0; i < t->shape.rank; i++)
+		if (t->shape.dims[i] < 0)
+			t->shape.dims[i] = v->type->shape.dims[i];
+}
+
+static void publish_type(struct run *r, value_id id, struct tensor *t,
+			 node_id blocked)
+{
+	struct slot *s = &r->slots[id];
+
+	pthread_mutex_lock(&r->en->lock);
+	if (!s->is_given) {
+		cache_remove(r->en, &s->value);
+		tensor_drop(&s->value.t);
+		s->value.t = *t;
+		s->version++;
+		s->blocked = blocked;
+		t->data = NULL;
+	}
+	pthread_mutex_unlock(&r->en->lock);
+	tensor_drop(t);
+}
+
+static bool can_fold(const struct op *op, const struct node *n,
+		     const struct tensor *in, const struct tensor *out)
+{
+	uint32_t i;
+
+	if (n->ncaptures || (op->flags & OP_RANDOM))
+		return false;
+	for (i = 0; i < n->nin; i++) {
+		if (n->in[i] == NO_VALUE)
+			continue;
+		if (op->flags & OP_SHAPE_ONLY ? !shape_is_known(&in[i].shape)
+					      : !in[i].data)
+			return false;
+	}
+	for (i = 0; i < n->nout; i++)
+		if (n->out[i] != NO_VALUE && !is_small(&out[i], KNOWN_MAX))
+			return false;
+	return true;
+}
+
+static void infer_node(struct run *r, const struct op *op,
+		       const struct node *n, const struct tensor *in,
+		       struct tensor *out)
+{
+	struct exec_env env;
+	struct op_call c = {
+		.node = n,
+		.op = op,
+		.env = &env.base,
+		.nin = n->nin,
+		.nout = n->nout,
+		.in = in,
+		.out = out,
+		.inferring = true,
+	};
+	uint32_t i;
+
+	exec_env_init(&env, r->en, r->prog, NULL);
+	/* An error here shows itself again when the node is computed. */
+	if (op_infer(&c, NULL) < 0)
+		for (i = 0; i < n->nout; i++)
+			out[i] = (struct tensor){.shape = shape_unknown()};
+	if (!can_fold(op, n, in, out))
+		return;
+	c.inferring = false;
+	for (i = 0; i < n->nout; i++)
+		out[i].data = NULL;
+	if (exec_eval(&env, op, n, in, NULL, out, NULL) < 0)
+		for (i = 0; i < n->nout; i++)
+			out[i] = (struct tensor){.shape = shape_unknown()};
+}
+
+static node_id find_blocker(struct run *r, uint32_t i)
+{
+	const struct node *n = &r->g->nodes[i];
+	uint32_t k;
+
+	if (!r->prog->ops[i])
+		return i;
+	for (k = 0; k < n->nin; k++)
+		if (n->in[k] != NO_VALUE &&
+		    r->slots[n->in[k]].blocked != NO_NODE)
+			return r->slots[n->in[k]].blocked;
+	return NO_NODE;
+}
+
+static void forget_node(struct run *r, uint32_t i)
+{
+	pthread_mutex_lock(&r->en->lock);
+	free(r->nodes[i].failure);
+	r->nodes[i].failure = NULL;
+	r->nodes[i].epoch++;
+	r->nodes[i].order = 0;
+	pthread_mutex_unlock(&r->en->lock);
+}
+
+static int update_node(struct run *r, uint32_t i, bool *dirty, struct err *e)
+{
+	const struct node *n = &r->g->nodes[i];
+	struct tensor *in = calloc((size_t)n->nin + 1, sizeof(*in));
+	struct tensor *out = calloc((size_t)n->nout + 1, sizeof(*out));
+	node_id blocked = find_blocker(r, i);
+	uint32_t k;
+
+	if (!in || !out) {
+		free(in);
+		free(out);
+		return err_nomem(e, (n->nin + n->nout) * sizeof(*in));
+	}
+	forget_node(r, i);
+	for (k = 0; k < n->nin; k++)
+		if (n->in[k] != NO_VALUE)
+			in[k] = known_value(r, n->in[k]);
+	for (k = 0; k < n->nout; k++)
+		out[k].shape = shape_unknown();
+	if (r->prog->ops[i])
+		infer_node(r, r->prog->ops[i], n, in, out);
+	for (k = 0; k < n->nout; k++) {
+		if (n->out[k] == NO_VALUE) {
+			tensor_drop(&out[k]);
+			continue;
+		}
+		merge_declared(&r->g->values[n->out[k]], &out[k]);
+		dirty[n->out[k]] = !r->slots[n->out[k]].is_given;
+		publish_type(r, n->out[k], &out[k], blocked);
+	}
+	for (k = 0; k < n->nin; k++)
+		tensor_drop(&in[k]);
+	free(in);
+	free(out);
+	return 0;
+}
+
+static bool is_affected(struct run *r, const struct node *n,
+			const bool *dirty)
+{
+	uint32_t k;
+
+	/* A patch on one of its outputs was removed. */
+	for (k = 0; k < n->nout; k++)
+		if (n->out[k] != NO_VALUE && dirty[n->out[k]] &&
+		    !r->slots[n->out[k]].is_given)
+			return true;
+	for (k = 0; k < n->nin; k++)
+		if (n->in[k] != NO_VALUE && dirty[n->in[k]])
+			return true;
+	for (k = 0; k < n->ncaptures; k++)
+		if (dirty[n->captures[k]])
+			return true;
+	return false;
+}
+
+/* Values that no node makes: declared inputs and initializers. */
+static void reset_leaf(struct run *r, value_id id)
+{
+	const struct value *v = &r->g->values[id];
+	struct tensor t = {.shape = shape_unknown()};
+
+	if (v->param) {
+		t = param_tensor(v->param);
+		t.data = NULL;
+	} else {
+		merge_declared(v, &t);
+	}
+	publish_type(r, id, &t, NO_NODE);
+}
+
+int infer_from(struct run *r, bool *dirty, struct err *e)
+{
+	const struct graph *g = r->g;
+	bool *mine = NULL;
+	uint32_t i;
+	int rc = 0;
+
+	if (!dirty) {
+		mine = calloc((size_t)g->nvalues + 1, sizeof(*mine));
+		if (!mine)
+			return err_nomem(e, g->nvalues);
+	}
+	for (i = 0; i < g->nvalues; i++)
+		if (g->values[i].producer == NO_NODE && (mine || dirty[i]))
+			reset_leaf(r, i);
+	for (i = 0; rc == 0 && i < g->nnodes; i++)
+		if (mine || is_affected(r, &g->nodes[i], dirty))
+			rc = update_node(r, i, mine ? mine : dirty, e);
+	free(mine);
+	return rc;
+}

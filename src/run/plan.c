@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* plan - which nodes a value needs, and what must be kept until they ran. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "modelfs/blob.h"
+#include "modelfs/graph.h"
+#include "run/engine.h"
+
+int plan_new(struct run *r, struct plan **out, struct err *e)
+{
+	size_t nvalues = (size_t)r->g->nvalues + 1;
+	size_t nnodes = (size_t)r->g->nnodes + 1;
+	struct plan *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return err_nomem(e, sizeof(*p));
+	p->run = r;
+	p->nodes = calloc(nnodes, sizeof(*p->nodes));
+	p->uses = calloc(nvalues, sizeof(*p->uses));
+	p->held = calloc(nvalues, sizeof(*p->held));
+	p->branches = calloc(nnodes, sizeof(*p->branches));
+	if (!p->nodes || !p->uses || !p->held || !p->branches) {
+		plan_free(p);
+		return err_nomem(e, nvalues * sizeof(*p->held));
+	}
+	*out = p;
+	return 0;
+}
+
+static void drop_held(struct plan *p)
+{
+	uint32_t i;
+
+	for (i = 0; i < p->run->g->nvalues; i++) {
+		blob_unref(p->held[i]);
+		p->held[i] = NULL;
+	}
+}
+
+void plan_free(struct plan *p)
+{
+	if (!p)
+		return;
+	if (p->held)
+		drop_held(p);
+	free(p->nodes);
+	free(p->uses);
+	free(p->held);
+	free(p->branches);
+	free(p);
+}
+
+static bool graph_reads(const struct graph *g, value_id outer)
+{
+	uint32_t i;
+
+	for (i = 0; i < g->nvalues; i++)
+		if (g->values[i].captured == outer)
+			return true;
+	return false;
+}
+
+bool plan_reads_capture(const struct node *n, uint32_t k, uint64_t mask)
+{
+	unsigned bit = 0;
+	uint32_t i;
+
+	for (i = 0; i < n->nattrs; i++) {
+		if (n->attrs[i].kind != ATTR_GRAPH)
+			continue;
+		if ((mask >> (bit++ & 63) & 1) &&
+		    graph_reads(n->attrs[i].g, n->captures[k]))
+			return true;
+	}
+	return false;
+}
+
+void plan_hold(struct plan *p, value_id v, struct blob *b)
+{
+	if (p->uses[v] && !p->held[v])
+		p->held[v] = blob_ref(b);
+}
+
+static void release(struct plan *p, value_id v)
+{
+	if (v == NO_VALUE || p->uses[v] == 0)
+		return;
+	if (--p->uses[v] == 0) {
+		blob_unref(p->held[v]);
+		p->held[v] = NULL;
+	}
+}
+
+void plan_release_inputs(struct plan *p, const struct node *n)
+{
+	uint32_t i;
+
+	for (i = 0; i < n->nin; i++)
+		release(p, n->in[i]);
+	for (i = 0; i < n->ncaptures; i++)
+		release(p, n->captures[i]);
+}
+
+/* ---- making one ---- */
+
+struct search {
+	struct plan *plan;
+	value_id *stack; /* each value is pushed once at most */
+	uint32_t depth;
+	bool *seen;	 /* per value */
+	bool *wanted;	 /* per node */
+};
+
+static void push(struct search *s, value_id v)
+{
+	if (v == NO_VALUE)
+		return;
+	s->plan->uses[v]++;
+	if (s->seen[v])
+		return;
+	s->seen[v] = true;
+	s->stack[s->depth++] = v;
+}
+
+/* A node whose subgraphs are chosen at run time reads its captures later. */
+static bool wants_capture(const struct plan *p, node_id i, uint32_t k)
+{
+	const struct op *op = p->run->prog->ops[i];
+
+	if (!op->branches)
+		return true;
+	return p->branches[i] &&
+	       plan_reads_capture(&p->run->g->nodes[i], k, p->branches[i] - 1);
+}
+
+static int want_node(struct search *s, node_id i, struct err *e)
+{
+	struct run *r = s->plan->run;
+	const struct node *n = &r->g->nodes[i];
+	uint32_t k;
+
+	if (s->wanted[i])
+		return 0;
+	if (r->nodes[i].failure) {
+		if (e)
+			*e = *r->nodes[i].failure;
+		return -r->nodes[i].failure->code;
+	}
+	if (!r->prog->ops[i])
+		return err_set(e, EOPNOTSUPP,
+			       "node %s: operator %s%s%s is not supported at "
+			       "opset %d",
+			       n->name, n->domain, *n->domain ? "." : "",
+			       n->type, n->opset);
+	s->wanted[i] = true;
+	for (k = 0; k < n->nin; k++)
+		push(s, n->in[k]);
+	for (k = 0; k < n->ncaptures; k++)
+		if (wants_capture(s->plan, i, k))
+			push(s, n->captures[k]);
+	return 0;
+}
+
+static int want_value(struct search *s, value_id id, struct err *e)
+{
+	struct run *r = s->plan->run;
+	const struct value *v = &r->g->values[id];
+
+	if (r->slots[id].value.t.data) {
+		plan_hold(s->plan, id, r->slots[id].value.t.data);
+		return 0;
+	}
+	if (v->param)
+		return 0;
+	if (v->producer != NO_NODE)
+		return want_node(s, v->producer, e);
+	return err_set(e, ENODATA, "input %s is missing", v->name);
+}
+
+static int search(struct search *s, value_id v, struct err *e)
+{
+	struct plan *p = s->plan;
+	uint32_t i;
+
+	push(s, v);
+	while (s->depth > 0) {
+		int rc = want_value(s, s->stack[--s->depth], e);
+
+		if (rc < 0)
+			return rc;
+	}
+	for (i = 0; i < p->run->g->nnodes; i++)
+		if (s->wanted[i])
+			p->nodes[p->nnodes++] = i;
+	return 0;
+}
+
+int plan_make(struct plan *p, value_id v, struct err *e)
+{
+	const struct graph *g = p->run->g;
+	struct search s = {
+		.plan = p,
+		.stack = calloc((size_t)g->nvalues + 1, sizeof(value_id)),
+		.seen = calloc((size_t)g->nvalues + 1, sizeof(bool)),
+		.wanted = calloc((size_t)g->nnodes + 1, sizeof(bool)),
+	};
+	int rc = -ENOMEM;
+
+	drop_held(p);
+	memset(p->uses, 0, ((size_t)g->nvalues + 1) * sizeof(*p->uses));
+	p->nnodes = 0;
+	if (p->generation != p->run->generation)
+		memset(p->branches, 0,
+		       ((size_t)g->nnodes + 1) * sizeof(*p->branches));
+	p->generation = p->run->generation;
+	if (s.stack && s.seen && s.wanted)
+		rc = search(&s, v, e);
+	else
+		err_nomem(e, g->nvalues);
+	free(s.stack);
+	free(s.seen);
+	free(s.wanted);
+	return rc;
+}

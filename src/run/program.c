@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * program - a model made ready to run: its operators found, its weights
+ * loaded when first used, its subgraphs analysed.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "modelfs/blob.h"
+#include "modelfs/map.h"
+#include "modelfs/model.h"
+#include "run/engine.h"
+
+static const struct op **find_ops(const struct graph *g)
+{
+	const struct op **ops = calloc((size_t)g->nnodes + 1, sizeof(*ops));
+	uint32_t i;
+
+	for (i = 0; ops && i < g->nnodes; i++)
+		ops[i] = op_find(g->nodes[i].domain, g->nodes[i].type,
+				 g->nodes[i].opset);
+	return ops;
+}
+
+static struct program *new_program(const struct model *m)
+{
+	struct program *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->model = m;
+	p->ops = find_ops(m->graph);
+	p->weights = calloc((size_t)m->nparams + 1, sizeof(*p->weights));
+	p->subplans = map_new();
+	if (p->ops && p->weights && p->subplans)
+		return p;
+	program_free(p);
+	return NULL;
+}
+
+static void free_subplan(struct subplan *s)
+{
+	if (!s)
+		return;
+	free(s->ops);
+	free(s->needed);
+	free(s->last_use);
+	free(s);
+}
+
+void program_free(struct program *p)
+{
+	uint32_t i;
+
+	if (!p)
+		return;
+	while (p->subplan_list) {
+		struct subplan *next = p->subplan_list->next;
+
+		free_subplan(p->subplan_list);
+		p->subplan_list = next;
+	}
+	for (i = 0; p->weights && i < p->model->nparams; i++)
+		blob_unref(p->weights[i].t.data);
+	map_free(p->subplans);
+	free(p->weights);
+	free(p->ops);
+	free(p);
+}
+
+int program_get(struct engine *en, const struct model *m,
+		struct program **out, struct err *e)
+{
+	struct program *p, *fresh = NULL;
+
+	pthread_mutex_lock(&en->lock);
+	for (p = en->programs; p && p->model != m; p = p->next)
+		;
+	if (!p) {
+		fresh = new_program(m);
+		if (fresh) {
+			fresh->next = en->programs;
+			en->programs = fresh;
+		}
+		p = fresh;
+	}
+	pthread_mutex_unlock(&en->lock);
+	if (!p)
+		return err_nomem(e, sizeof(*p));
+	*out = p;
+	return 0;
+}
+
+/* ---- weights ---- */
+
+static int load_weight(struct engine *en, const struct param *param,
+		       struct tensor *out, struct err *e)
+{
+	struct tensor t = param_tensor(param);
+	void *data;
+	int rc;
+
+	if (!t.data)
+		return err_set(e, ENODATA, "%s has no data", param->full_name);
+	rc = blob_status(t.data, e);
+	if (rc < 0)
+		return err_wrap(e, "%s", param->full_name);
+	if (blob_bytes(t.data)) {
+		*out = tensor_ref(&t);
+		return 0;
+	}
+	rc = engine_alloc(en, t.data->size, &out->data, &data, e);
+	if (rc < 0)
+		return rc;
+	out->dtype = t.dtype;
+	out->shape = t.shape;
+	rc = blob_read_full(t.data, data, t.data->size, 0, e);
+	if (rc < 0)
+		tensor_drop(out);
+	return rc;
+}
+
+int program_weight(struct engine *en, struct program *p,
+		   const struct param *param, struct tensor *out,
+		   struct err *e)
+{
+	const struct param *first = param->tied ? param->tied : param;
+	struct cached *c = &p->weights[first->id];
+	struct tensor t;
+	int rc;
+
+	pthread_mutex_lock(&en->lock);
+	if (c->t.data) {
+		*out = tensor_ref(&c->t);
+		cache_touch(en, c);
+		pthread_mutex_unlock(&en->lock);
+		return 0;
+	}
+	pthread_mutex_unlock(&en->lock);
+	rc = load_weight(en, first, &t, e);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&en->lock);
+	if (!c->t.data) { /* else another thread was faster */
+		c->t = tensor_ref(&t);
+		cache_touch(en, c);
+	}
+	pthread_mutex_unlock(&en->lock);
+	*out = t;
+	return 0;
+}
+
+/* ---- subgraphs ---- */
+
+/* Nodes are sorted: one pass backwards finds what the outputs need. */
+static void mark_needed(const struct graph *g, struct subplan *s)
+{
+	uint32_t i, j;
+
+	for (i = 0; i < g->noutputs; i++)
+		s->last_use[g->outputs[i]] = g->nnodes;
+	for (i = g->nnodes; i-- > 0;) {
+		const struct node *n = &g->nodes[i];
+
+		for (j = 0; j < n->nout; j++)
+			if (n->out[j] != NO_VALUE && s->last_use[n->out[j]])
+				s->needed[i] = true;
+		for (j = 0; s->needed[i] && j < n->nin + n->ncaptures; j++) {
+			value_id v = j < n->nin ? n->in[j]
+						: n->captures[j - n->nin];
+
+			if (v != NO_VALUE && s->last_use[v] == 0)
+				s->last_use[v] = i + 1;
+		}
+	}
+}
+
+static struct subplan *new_subplan(const struct graph *g)
+{
+	struct subplan *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->graph = g;
+	s->ops = find_ops(g);
+	s->needed = calloc((size_t)g->nnodes + 1, sizeof(*s->needed));
+	s->last_use = calloc((size_t)g->nvalues + 1, sizeof(*s->last_use));
+	if (!s->ops || !s->needed || !s->last_use) {
+		free_subplan(s);
+		return NULL;
+	}
+	mark_needed(g, s);
+	return s;
+}
+
+int program_subplan(struct engine *en, struct program *p,
+		    const struct graph *g, const struct subplan **out,
+		    struct err *e)
+{
+	struct subplan *s = NULL;
+	uint64_t found;
+
+	pthread_mutex_lock(&en->lock);
+	if (map_get(p->subplans, &g, sizeof(g), &found))
+		s = (struct subplan *)(uintptr_t)found;
+	pthread_mutex_unlock(&en->lock);
+	if (s) {
+		*out = s;
+		return 0;
+	}
+	s = new_subplan(g);
+	if (!s)
+		return err_nomem(e, sizeof(*s));
+	pthread_mutex_lock(&en->lock);
+	if (map_get(p->subplans, &g, sizeof(g), &found)) {
+		free_subplan(s);
+		s = (struct subplan *)(uintptr_t)found;
+	} else if (map_add(p->subplans, &s->graph, sizeof(s->graph),
+			   (uintptr_t)s) < 0) {
+		free_subplan(s);
+		s = NULL;
+	} else {
+		s->next = p->subplan_list;
+		p->subplan_list = s;
+	}
+	pthread_mutex_unlock(&en->lock);
+	if (!s)
+		return err_nomem(e, sizeof(*s));
+	*out = s;
+	return 0;
+}
