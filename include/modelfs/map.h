@@ -27,7 +27,7 @@ bool map_get(const struct map *m, const void *key, size_t len,
 /* 0; -EEXIST when the key is there already (nothing changes); -ENOMEM. */
 int map_add(struct map *m, const void *key, size_t len, uint64_t value);
 
-/* Adds or replaces.  0 or -ENOMEM. */
+/* Adds, or replaces the value under the key that is there.  0 or -ENOMEM. */
 int map_set(struct map *m, const void *key, size_t len, uint64_t value);
 
 #endif

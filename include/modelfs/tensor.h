@@ -56,6 +56,13 @@ bool tensor_nbytes(const struct tensor *t, uint64_t *out);
 /* EINVAL unless data has the size that type and shape ask for. */
 int tensor_check(const struct tensor *t, struct err *e);
 
+/*
+ * Undoes what .npy did to a type that NumPy lacks: float32 back to bfloat16,
+ * int8 to int4, …  Does nothing unless t has the type `to` is widened to.
+ * Rounds to nearest even; EINVAL for an integer that does not fit.
+ */
+int tensor_narrow(struct tensor *t, enum dtype to, struct err *e);
+
 /* Copies type and shape and takes a new reference to the data. */
 struct tensor tensor_ref(const struct tensor *t);
 /* Drops the data and makes it the empty tensor. */

@@ -139,8 +139,11 @@ static int put(struct map *m, const void *key, size_t len, uint64_t value,
 	s = find_slot(m, key, len, hash);
 	if (s->key && !replace)
 		return -EEXIST;
-	m->count += s->key == NULL;
-	*s = (struct slot){key, len, hash, value};
+	if (!s->key) {
+		*s = (struct slot){.key = key, .len = len, .hash = hash};
+		m->count++;
+	}
+	s->value = value;
 	return 0;
 }
 
