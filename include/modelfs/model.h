@@ -159,5 +159,14 @@ int model_info(struct model *m, const char *key, const char *fmt, ...)
  * seals the graph, finds what each module hands out.
  */
 int model_seal(struct model *m, struct err *e);
+/* Finds the ties anew; part of model_seal. */
+int model_tie(struct model *m, struct err *e);
+
+/*
+ * Replaces the data of every parameter that `weights` has under the same full
+ * name, type and shape.  EINVAL when there is none.  m is sealed, and not in
+ * use yet.
+ */
+int model_graft(struct model *m, const struct model *weights, struct err *e);
 
 #endif

@@ -47,7 +47,7 @@ static void tie(struct param *p, struct param *first)
 	first->ntied++;
 }
 
-static int tie_params(struct model *m, struct err *e)
+int model_tie(struct model *m, struct err *e)
 {
 	struct map *seen = map_new();
 	struct arena *keys = arena_new();
@@ -60,6 +60,8 @@ static int tie_params(struct model *m, struct err *e)
 		uint64_t first;
 		size_t len;
 
+		p->tied = NULL;
+		p->ntied = 1;
 		if (!p->data || p->data->size == 0)
 			continue;
 		id = arena_alloc(keys, sizeof(*id) +
@@ -233,7 +235,7 @@ static int find_outputs(struct model *m, struct err *e)
 
 int model_seal(struct model *m, struct err *e)
 {
-	int rc = tie_params(m, e);
+	int rc = model_tie(m, e);
 
 	if (rc == 0 && m->graph)
 		rc = graph_seal(m->graph, e);
