@@ -61,8 +61,19 @@ int vfs_entry(struct vfs *v, vfs_ino dir, uint64_t i, char *name,
 
 int vfs_readlink(struct vfs *v, vfs_ino ino, struct blob **out, struct err *e);
 
-/* The bytes of a file.  Does not compute; reading the blob may (ops->slow). */
-int vfs_open(struct vfs *v, vfs_ino ino, struct blob **out, struct err *e);
+/*
+ * The bytes of a file.  Computes nothing, unless the size can only be had so:
+ * then -EAGAIN without `may_wait`.
+ */
+int vfs_open(struct vfs *v, vfs_ino ino, bool may_wait,
+	     const atomic_bool *cancel, struct blob **out, struct err *e);
+
+/*
+ * Computes what reading this blob needs; nothing for most.  EINTR when
+ * *cancel was set meanwhile.  vfs_is_slow: whether it may take long.
+ */
+bool vfs_is_slow(struct blob *b);
+int vfs_prepare(struct blob *b, const atomic_bool *cancel, struct err *e);
 
 /* Names separated by NULs; or ENODATA. */
 int vfs_listxattr(struct vfs *v, vfs_ino ino, struct blob **out,
