@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* cli - --ls, --cat and --extract: the tree without a mount. */
+#ifndef CLI_H
+#define CLI_H
+
+#include <stddef.h>
+
+struct err;
+struct vfs;
+
+/* Each prints to standard output; 0 or -errno with the reason. */
+int cli_ls(struct vfs *v, const char *path, struct err *e);
+int cli_cat(struct vfs *v, const char *path, struct err *e);
+/* Copies what path holds into dir, which is made if need be. */
+int cli_extract(struct vfs *v, const char *path, const char *dir,
+		struct err *e);
+
+#endif

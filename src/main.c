@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: MIT */
+/* main - options; then mount, or answer one of the commands without one. */
+#include <config.h>
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "fuse/mount.h"
+#include "modelfs/err.h"
+#include "modelfs/format.h"
+#include "modelfs/log.h"
+#include "modelfs/model.h"
+#include "modelfs/op.h"
+#include "modelfs/run.h"
+#include "modelfs/vfs.h"
+
+/* INTERFACE: exit status. */
+enum { EXIT_MODEL = 1, EXIT_USAGE = 2, EXIT_MOUNT = 3 };
+
+#define SOURCES_MAX 255
+#define O_MAX 64
+#define INPUTS_MAX 256
+#define CLI_RUN "cli"
+
+enum command { CMD_MOUNT, CMD_LS, CMD_CAT, CMD_EXTRACT, CMD_FORMATS };
+
+struct options {
+	enum command command;
+	const char *o[O_MAX];
+	unsigned no;
+	const char *inputs[INPUTS_MAX]; /* NAME=FILE */
+	unsigned ninputs;
+	const char *graph;
+	unsigned threads;
+	uint64_t memory;
+	bool foreground, debug, lenient;
+	char **args;
+	int nargs;
+};
+
+/* ---- usage ---- */
+
+static const char help[] =
+	"Usage: modelfs [OPTIONS] SOURCE... MOUNTPOINT\n"
+	"       modelfs --ls SOURCE [PATH]\n"
+	"       modelfs --cat SOURCE PATH...\n"
+	"       modelfs --extract SOURCE PATH DIR\n"
+	"       modelfs --formats\n"
+	"\n"
+	"Mounts a neural-network model: modules are directories, parameters\n"
+	"are files, and run/ computes any inner activation when it is read.\n"
+	"SOURCE is a file or a folder; NAME=SOURCE names it.\n"
+	"\n"
+	"  -f                 stay in the foreground\n"
+	"  -d                 the same, with FUSE debug output\n"
+	"  -o OPT[,OPT...]    allow_other, ro, fsname=..., and other mount\n"
+	"                     options; lenient: list what is damaged\n"
+	"  -t, --threads N    threads that compute (default: processors)\n"
+	"  -m, --memory SIZE  budget for activations, e.g. 2G\n"
+	"                     (default: a quarter of the memory)\n"
+	"      --graph FILE   graph from FILE, weights from SOURCE\n"
+	"      --in NAME=FILE input of the run run/cli (with --cat, --ls,\n"
+	"                     --extract; may be repeated)\n"
+	"  -v, --verbose      say more\n"
+	"  -h, --help         this text\n"
+	"  -V, --version      version\n"
+	"\n"
+	"Unmount with `umount` or `fusermount3 -u`.  See modelfs(1).\n";
+
+static int bad_usage(const char *what)
+{
+	log_line(LOG_ERROR, "%s (try --help)", what);
+	return EXIT_USAGE;
+}
+
+static void print_format(const struct format *f)
+{
+	printf("%-14s %s\n", f->name, f->title);
+}
+
+static int print_formats(void)
+{
+	size_t i;
+
+	for (i = 0; formats[i]; i++)
+		print_format(formats[i]);
+	return 0;
+}
+
+/* ---- options ---- */
+
+static bool parse_size(const char *s, uint64_t *out)
+{
+	static const char units[] = "KMGT";
+	char *end;
+	unsigned long long v;
+	const char *unit;
+
+	errno = 0;
+	v = strtoull(s, &end, 10);
+	if (errno || end == s || *s == '-' || v == 0)
+		return false;
+	if (*end) {
+		unit = strchr(units, *end & ~0x20);
+		if (!unit || end[1])
+			return false;
+		if (v > UINT64_MAX >> (10 * (unit - units + 1)))
+			return false;
+		v <<= 10 * (unit - units + 1);
+	}
+	*out = v;
+	return true;
+}
+
+static bool parse_threads(const char *s, unsigned *out)
+{
+	char *end;
+	unsigned long v = strtoul(s, &end, 10);
+
+	if (end == s || *end || v == 0 || v > 1024)
+		return false;
+	*out = (unsigned)v;
+	return true;
+}
+
+/* Our own options are taken out; the rest is for FUSE. */
+static bool parse_o(struct options *opt, char *list)
+{
+	char *rest = list, *item;
+
+	while (item = strsep(&rest, ","), item) {
+		if (!*item || strcmp(item, "rw") == 0)
+			continue;
+		if (strcmp(item, "lenient") == 0) {
+			opt->lenient = true;
+			continue;
+		}
+		if (opt->no == O_MAX)
+			return false;
+		opt->o[opt->no++] = item;
+	}
+	return true;
+}
+
+enum { OPT_LS = 256, OPT_CAT, OPT_EXTRACT, OPT_FORMATS, OPT_IN, OPT_GRAPH };
+
+static const struct option long_options[] = {
+	{"ls", no_argument, NULL, OPT_LS},
+	{"cat", no_argument, NULL, OPT_CAT},
+	{"extract", no_argument, NULL, OPT_EXTRACT},
+	{"formats", no_argument, NULL, OPT_FORMATS},
+	{"in", required_argument, NULL, OPT_IN},
+	{"graph", required_argument, NULL, OPT_GRAPH},
+	{"threads", required_argument, NULL, 't'},
+	{"memory", required_argument, NULL, 'm'},
+	{"verbose", no_argument, NULL, 'v'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{NULL, 0, NULL, 0},
+};
+
+/* -1: go on; else the exit status. */
+static int parse_option(struct options *opt, int c)
+{
+	switch (c) {
+	case OPT_LS:
+		opt->command = CMD_LS;
+		return -1;
+	case OPT_CAT:
+		opt->command = CMD_CAT;
+		return -1;
+	case OPT_EXTRACT:
+		opt->command = CMD_EXTRACT;
+		return -1;
+	case OPT_FORMATS:
+		opt->command = CMD_FORMATS;
+		return -1;
+	case OPT_IN:
+		if (opt->ninputs == INPUTS_MAX || !strchr(optarg, '='))
+			return bad_usage("--in wants NAME=FILE");
+		opt->inputs[opt->ninputs++] = optarg;
+		return -1;
+	case OPT_GRAPH:
+		opt->graph = optarg;
+		return -1;
+	case 'f':
+		opt->foreground = true;
+		return -1;
+	case 'd':
+		opt->debug = true;
+		return -1;
+	case 'o':
+		return parse_o(opt, optarg) ? -1
+					    : bad_usage("too many options");
+	case 't':
+		return parse_threads(optarg, &opt->threads)
+			       ? -1
+			       : bad_usage("--threads wants a number");
+	case 'm':
+		return parse_size(optarg, &opt->memory)
+			       ? -1
+			       : bad_usage("--memory wants a size, e.g. 2G");
+	case 'v':
+		log_set_level(LOG_INFO);
+		return -1;
+	case 'h':
+		fputs(help, stdout);
+		return 0;
+	case 'V':
+		printf("modelfs %s (libfuse %s)\n", PACKAGE_VERSION,
+		       mount_fuse_version());
+		return 0;
+	default:
+		fputs("modelfs: try --help\n", stderr);
+		return EXIT_USAGE;
+	}
+}
+
+static int parse_options(struct options *opt, int argc, char **argv)
+{
+	int c;
+
+	while (c = getopt_long(argc, argv, "fdo:t:m:vhV", long_options, NULL),
+	       c != -1) {
+		int status = parse_option(opt, c);
+
+		if (status >= 0)
+			return status;
+	}
+	opt->args = argv + optind;
+	opt->nargs = argc - optind;
+	return -1;
+}
+
+/* ---- models ---- */
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash && slash[1] ? slash + 1 : path;
+}
+
+/* NAME=SOURCE, unless a file of that very name is there. */
+static void split_source(const char *arg, struct vfs_mount *out)
+{
+	const char *eq = strchr(arg, '=');
+	struct stat st;
+
+	out->path = arg;
+	out->name = base_name(arg);
+	if (!eq || eq == arg || memchr(arg, '/', (size_t)(eq - arg)) ||
+	    stat(arg, &st) == 0)
+		return;
+	out->name = strndup(arg, (size_t)(eq - arg));
+	out->path = eq + 1;
+}
+
+static int load_grafted(const struct options *opt, const char *path,
+			struct model **out, struct err *e)
+{
+	struct model *weights;
+	int rc = format_load(path, opt->lenient, &weights, e);
+
+	if (rc < 0)
+		return rc;
+	rc = format_load(opt->graph, opt->lenient, out, e);
+	if (rc == 0) {
+		rc = model_graft(*out, weights, e);
+		if (rc < 0)
+			model_free(*out);
+	}
+	model_free(weights);
+	return rc;
+}
+
+static int load_source(const struct options *opt, const char *arg,
+		       struct vfs_mount *out)
+{
+	struct err e = {0};
+	char q[ERR_QUOTED];
+	struct stat st;
+	int rc;
+
+	split_source(arg, out);
+	rc = opt->graph ? load_grafted(opt, out->path, &out->model, &e)
+			: format_load(out->path, opt->lenient, &out->model,
+				      &e);
+	if (rc < 0) {
+		log_line(LOG_ERROR, "%s: %s",
+			 err_quote(q, out->path, strlen(out->path)), e.msg);
+		return EXIT_MODEL;
+	}
+	if (stat(out->path, &st) == 0)
+		out->mtime = st.st_mtime;
+	return 0;
+}
+
+static bool has_twins(const struct vfs_mount *mounts, int n)
+{
+	int i, j;
+
+	for (i = 0; i < n; i++)
+		for (j = 0; j < i; j++)
+			if (strcmp(mounts[i].name, mounts[j].name) == 0)
+				return true;
+	return false;
+}
+
+static int load_sources(const struct options *opt, char **args, int n,
+			struct vfs_mount *mounts)
+{
+	int i, status;
+
+	for (i = 0; i < n; i++) {
+		status = load_source(opt, args[i], &mounts[i]);
+		if (status != 0) {
+			while (i-- > 0)
+				model_free(mounts[i].model);
+			return status;
+		}
+	}
+	if (!has_twins(mounts, n))
+		return 0;
+	for (i = 0; i < n; i++)
+		model_free(mounts[i].model);
+	return bad_usage("two models of one name: use NAME=SOURCE");
+}
+
+/* ---- the commands ---- */
+
+static int fail(int status, const struct err *e)
+{
+	log_line(LOG_ERROR, "%s", e->msg);
+	return status;
+}
+
+static bool wants_run(const struct options *opt, char **paths, int n)
+{
+	int i;
+
+	if (opt->ninputs > 0)
+		return true;
+	for (i = 0; i < n; i++)
+		if (strncmp(paths[i], "run/" CLI_RUN, 4 + strlen(CLI_RUN)) ==
+		    0)
+			return true;
+	return false;
+}
+
+static int make_run(struct vfs *v, const struct options *opt, struct err *e)
+{
+	vfs_ino dir, ino;
+	unsigned i;
+	int rc = vfs_lookup(v, VFS_ROOT, "run", &dir, e);
+
+	if (rc < 0)
+		return err_set(e, ENODATA, "the model carries no graph");
+	rc = vfs_mkdir(v, dir, CLI_RUN, &ino, e);
+	for (i = 0; rc == 0 && i < opt->ninputs; i++) {
+		const char *eq = strchr(opt->inputs[i], '=');
+		char *name = strndup(opt->inputs[i],
+				     (size_t)(eq - opt->inputs[i]));
+
+		rc = name ? vfs_bind_file(v, CLI_RUN, name, eq + 1, e)
+			  : err_nomem(e, 1);
+		free(name);
+	}
+	return rc;
+}
+
+static int run_command(const struct options *opt, struct vfs *v,
+		       struct err *e)
+{
+	char **paths = opt->args + 1;
+	int n = opt->nargs - 1, i, rc = 0;
+
+	if (wants_run(opt, paths, n))
+		rc = make_run(v, opt, e);
+	if (rc < 0)
+		return rc;
+	if (opt->command == CMD_LS)
+		return cli_ls(v, n ? paths[0] : "", e);
+	if (opt->command == CMD_EXTRACT)
+		return cli_extract(v, paths[0], paths[1], e);
+	for (i = 0; rc == 0 && i < n; i++)
+		rc = cli_cat(v, paths[i], e);
+	return rc;
+}
+
+static bool has_right_args(const struct options *opt)
+{
+	switch (opt->command) {
+	case CMD_LS:
+		return opt->nargs == 1 || opt->nargs == 2;
+	case CMD_CAT:
+		return opt->nargs >= 2;
+	case CMD_EXTRACT:
+		return opt->nargs == 3;
+	default:
+		return opt->nargs >= 2 && opt->nargs <= SOURCES_MAX;
+	}
+}
+
+static int without_mount(const struct options *opt)
+{
+	struct vfs_mount mount = {0};
+	struct engine *en = NULL;
+	struct vfs *v = NULL;
+	struct err e = {0};
+	int rc, status = load_sources(opt, opt->args, 1, &mount);
+
+	if (status != 0)
+		return status;
+	en = engine_new(opt->threads, opt->memory);
+	if (!en) {
+		model_free(mount.model);
+		err_nomem(&e, 1);
+		return fail(EXIT_MODEL, &e);
+	}
+	rc = vfs_new(&mount, 1, en, &v, &e);
+	if (rc == 0)
+		rc = run_command(opt, v, &e);
+	if (fflush(stdout) != 0 && rc == 0)
+		rc = err_set(&e, errno, "cannot write: %s", strerror(errno));
+	vfs_free(v);
+	engine_free(en);
+	return rc < 0 ? fail(EXIT_MODEL, &e) : 0;
+}
+
+static int serve(const struct options *opt, struct mount_session *session,
+		 const struct vfs_mount *mounts, size_t n)
+{
+	struct engine *en;
+	struct vfs *v = NULL;
+	struct err e = {0};
+	int rc = mount_daemonize(session, &e);
+
+	if (rc < 0)
+		return fail(EXIT_MOUNT, &e);
+	/* Threads don't survive going to the background: start them now. */
+	en = engine_new(opt->threads, opt->memory);
+	rc = en ? vfs_new(mounts, n, en, &v, &e) : err_nomem(&e, 1);
+	if (rc == 0)
+		rc = mount_serve(session, v);
+	vfs_free(v);
+	engine_free(en);
+	return rc < 0 ? EXIT_MOUNT : 0;
+}
+
+static int with_mount(const struct options *opt)
+{
+	struct vfs_mount mounts[SOURCES_MAX] = {0};
+	struct mount_session *session;
+	int n = opt->nargs - 1, i, status;
+	struct err e = {0};
+	struct mount_options mo = {
+		.mountpoint = opt->args[n],
+		.o = (const char **)opt->o,
+		.no = opt->no,
+		.foreground = opt->foreground,
+		.debug = opt->debug,
+	};
+
+	status = load_sources(opt, opt->args, n, mounts);
+	if (status != 0)
+		return status;
+	mo.source = mounts[0].path;
+	if (mount_open(&mo, &session, &e) < 0) {
+		for (i = 0; i < n; i++)
+			model_free(mounts[i].model);
+		return fail(EXIT_MOUNT, &e);
+	}
+	status = serve(opt, session, mounts, (size_t)n);
+	mount_close(session);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct options opt = {0};
+	int status = parse_options(&opt, argc, argv);
+
+	if (status >= 0)
+		return status;
+	if (opt.command == CMD_FORMATS)
+		return print_formats();
+	if (!has_right_args(&opt))
+		return bad_usage("wrong number of arguments");
+	return opt.command == CMD_MOUNT ? with_mount(&opt)
+					: without_mount(&opt);
+}
