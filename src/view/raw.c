@@ -78,12 +78,9 @@ static int open_strings(const struct tensor *t, struct blob **out,
 		add_line(&text, s, len);
 	}
 	tensor_drop(&loaded);
-	if (!text.failed) {
-		*out = blob_copy(text.p, text.len);
-		text.failed = !*out;
-	}
+	*out = text.failed ? NULL : blob_copy(text.p, text.len);
 	text_free(&text);
-	return text.failed ? err_nomem(e, text.len) : 0;
+	return *out ? 0 : err_nomem(e, n);
 }
 
 static int raw_size(const struct tensor *t, uint64_t *out, struct err *e)
