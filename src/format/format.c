@@ -19,6 +19,7 @@
 
 const struct format *const formats[] = {
 	&format_onnx,
+	&format_pytorch,
 	&format_safetensors,
 	NULL,
 };

@@ -6,6 +6,7 @@
 #include "modelfs/format.h"
 
 extern const struct format format_onnx;
+extern const struct format format_pytorch;
 extern const struct format format_safetensors;
 
 #endif

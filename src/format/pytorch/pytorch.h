@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pytorch - what PyTorch's files have in common: a pickled object whose
+ * tensors are views into storages, which lie elsewhere in the file.
+ *
+ *	checkpoint.c	torch.save since 1.6: a ZIP archive
+ *	storage.c	storages: element types, sizes, byte order
+ *	rebuild.c	the calls that stand for tensors (torch/_utils.py)
+ *	sparse.c	tensors of several parts: quantised, sparse, nested
+ *	numpy.c		NumPy arrays inside of pickles
+ *	walk.c		the object as modules, parameters and attributes
+ *	value.c		keys and plain values as text
+ */
+#ifndef FORMAT_PYTORCH_PYTORCH_H
+#define FORMAT_PYTORCH_PYTORCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "modelfs/tensor.h"
+
+#include "wire/pickle.h"
+
+struct arena;
+struct blob;
+struct err;
+struct map;
+struct model;
+struct module;
+struct source;
+struct text;
+
+/* What one storage holds. */
+struct torch_storage {
+	struct blob *data; /* owned; all of it, little-endian */
+	enum dtype dtype;  /* DTYPE_NONE: untyped, or a type we don't know */
+	uint64_t nelems;   /* of the type; bytes when untyped */
+};
+
+/* One pickled object being read. */
+struct torch {
+	struct model *m;
+	struct source *src;   /* of the pickle, owned; NULL until it is known */
+	struct arena *arena;  /* its nodes */
+	struct map *storages; /* key → index into storages */
+	struct torch_storage *list;
+	size_t nlist, cap;
+	/*
+	 * The container's part: the bytes of a storage, of which there must be
+	 * exactly nbytes.  A blob_fail where they cannot be had.
+	 */
+	int (*find)(struct torch *t, struct pickle_text key, uint64_t nbytes,
+		    struct blob **out, struct err *e);
+	void *container;
+	bool swapped; /* storages are big-endian */
+};
+
+/* Frees storages and source, not the model, the arena or the container. */
+void torch_finish(struct torch *t);
+
+/* ---- storage.c ---- */
+/* "torch.FloatStorage" and the like; false: no storage class. */
+bool torch_storage_dtype(const struct pickle_node *class, enum dtype *out,
+			 bool *is_untyped);
+/* torch.float32 as a global; DTYPE_NONE: not one of ours. */
+enum dtype torch_dtype(const struct pickle_node *n);
+/* The storage of a persistent id, borrowed. */
+int torch_find_storage(struct torch *t, const struct pickle_node *persid,
+		       const struct torch_storage **out, struct err *e);
+
+/* ---- rebuild.c ---- */
+struct torch_part {
+	const char *suffix; /* behind the name; "" for an ordinary tensor */
+	struct tensor tensor;
+	const char *dtype_text; /* for DTYPE_NONE */
+};
+
+#define TORCH_PARTS_MAX 6
+
+struct torch_tensor {
+	struct torch_part parts[TORCH_PARTS_MAX];
+	size_t nparts;
+	const char *layout; /* "sparse_coo", …; NULL: ordinary */
+	double scale;	    /* quantised, one scale for all */
+	int64_t zero_point;
+	int64_t axis;
+	bool is_quantized, has_axis;
+	bool is_parameter;
+	const struct pickle_node *extra; /* state with more tensors, or NULL */
+};
+
+/* True when the object stands for a tensor. */
+bool torch_is_tensor(const struct pickle_node *n);
+/*
+ * The tensor it stands for, in its parts, which the caller drops.  EINVAL when
+ * the arguments cannot be right.
+ */
+int torch_rebuild(struct torch *t, const struct pickle_node *n,
+		  struct torch_tensor *out, struct err *e);
+void torch_tensor_drop(struct torch_tensor *t);
+/* storage, offset, size, stride at the start of a call's arguments. */
+int torch_view(struct torch *t, const struct pickle_node *call,
+	       enum dtype dtype, struct tensor *out, const char **dtype_text,
+	       struct err *e);
+/* A tuple (or torch.Size) of integers; -1 when it is none. */
+int torch_ints(const struct pickle_node *n, int64_t out[SHAPE_RANK_MAX]);
+
+/* ---- sparse.c ---- */
+/* True, and *rc set, when the call is one of those with several parts. */
+bool torch_rebuild_parts(struct torch *t, const struct pickle_node *call,
+			 struct torch_tensor *out, int *rc, struct err *e);
+
+/* ---- numpy.c ---- */
+bool torch_is_array(const struct pickle_node *n);
+int torch_array(struct torch *t, const struct pickle_node *n,
+		struct tensor *out, struct err *e);
+
+/* ---- walk.c ---- */
+/* The whole object beneath the model's root. */
+int torch_walk(struct torch *t, struct pickle_node *root, struct err *e);
+
+/* ---- value.c ---- */
+/* True for what is shown as one line of text. */
+bool torch_is_plain(const struct pickle_node *n);
+void torch_format(const struct pickle_node *n, struct text *out);
+/* A key of a dict as a name. */
+void torch_format_key(const struct pickle_node *key, struct text *out);
+
+#endif

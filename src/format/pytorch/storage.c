@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * storage - blocks of elements that tensors are views of.
+ *
+ * A persistent id names one: ("storage", class, key, location, numel), and in
+ * the legacy stream a sixth item, a view of the storage itself.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "modelfs/blob.h"
+#include "modelfs/err.h"
+#include "modelfs/map.h"
+#include "modelfs/source.h"
+
+#include "format/pytorch/pytorch.h"
+
+static const struct {
+	const char *storage; /* class, without "Storage" */
+	const char *dtype;   /* torch.X */
+	enum dtype type;
+} types[] = {
+	{"Float", "float32", DTYPE_F32},
+	{"Double", "float64", DTYPE_F64},
+	{"Half", "float16", DTYPE_F16},
+	{"BFloat16", "bfloat16", DTYPE_BF16},
+	{"Byte", "uint8", DTYPE_U8},
+	{"Char", "int8", DTYPE_I8},
+	{"Short", "int16", DTYPE_I16},
+	{"Int", "int32", DTYPE_I32},
+	{"Long", "int64", DTYPE_I64},
+	{"Bool", "bool", DTYPE_BOOL},
+	{"ComplexFloat", "complex64", DTYPE_C64},
+	{"ComplexDouble", "complex128", DTYPE_C128},
+	{"QInt8", "qint8", DTYPE_I8},
+	{"QUInt8", "quint8", DTYPE_U8},
+	{"QInt32", "qint32", DTYPE_I32},
+	{NULL, "float", DTYPE_F32},
+	{NULL, "double", DTYPE_F64},
+	{NULL, "half", DTYPE_F16},
+	{NULL, "int", DTYPE_I32},
+	{NULL, "long", DTYPE_I64},
+	{NULL, "short", DTYPE_I16},
+	{NULL, "complex32", DTYPE_C32},
+	{NULL, "uint16", DTYPE_U16},
+	{NULL, "uint32", DTYPE_U32},
+	{NULL, "uint64", DTYPE_U64},
+	{NULL, "float8_e4m3fn", DTYPE_F8_E4M3FN},
+	{NULL, "float8_e5m2", DTYPE_F8_E5M2},
+	{NULL, "float8_e4m3fnuz", DTYPE_F8_E4M3FNUZ},
+	{NULL, "float8_e5m2fnuz", DTYPE_F8_E5M2FNUZ},
+	{NULL, "float8_e8m0fnu", DTYPE_F8_E8M0},
+};
+
+#define NTYPES (sizeof(types) / sizeof(types[0]))
+
+static bool is_module(const struct pickle_node *n, const char *name)
+{
+	size_t len = strlen(name);
+
+	return n->module.len == len && memcmp(n->module.p, name, len) == 0;
+}
+
+bool torch_storage_dtype(const struct pickle_node *class, enum dtype *out,
+			 bool *is_untyped)
+{
+	static const char tail[] = "Storage";
+	size_t tail_len = sizeof(tail) - 1, len;
+
+	if (!class || class->kind != PICKLE_GLOBAL ||
+	    (!is_module(class, "torch") && !is_module(class, "torch.cuda") &&
+	     !is_module(class, "torch.storage")) ||
+	    class->name.len < tail_len)
+		return false;
+	len = class->name.len - tail_len;
+	if (memcmp(class->name.p + len, tail, tail_len) != 0)
+		return false;
+	*out = DTYPE_NONE;
+	*is_untyped = (len == 7 && memcmp(class->name.p, "Untyped", 7) == 0) ||
+		      (len == 8 && memcmp(class->name.p, "_Untyped", 8) == 0);
+	for (size_t i = 0; i < NTYPES; i++)
+		if (types[i].storage && strlen(types[i].storage) == len &&
+		    memcmp(types[i].storage, class->name.p, len) == 0)
+			*out = types[i].type;
+	return true;
+}
+
+enum dtype torch_dtype(const struct pickle_node *n)
+{
+	if (!n || n->kind != PICKLE_GLOBAL || !is_module(n, "torch"))
+		return DTYPE_NONE;
+	for (size_t i = 0; i < NTYPES; i++)
+		if (strlen(types[i].dtype) == n->name.len &&
+		    memcmp(types[i].dtype, n->name.p, n->name.len) == 0)
+			return types[i].type;
+	return DTYPE_NONE;
+}
+
+/* Bytes that are one number for the byte order. */
+static size_t swap_width(enum dtype t)
+{
+	size_t size = dtype_size(t);
+
+	return dtype_info(t)->class == CLASS_COMPLEX ? size / 2 : size;
+}
+
+static int add_storage(struct torch *t, struct pickle_text key,
+		       const struct torch_storage *s, struct err *e)
+{
+	size_t cap = t->cap ? t->cap * 2 : 64;
+	struct torch_storage *list;
+
+	if (t->nlist == t->cap) {
+		list = realloc(t->list, cap * sizeof(*list));
+		if (!list)
+			return err_nomem(e, cap * sizeof(*list));
+		t->list = list;
+		t->cap = cap;
+	}
+	if (map_add(t->storages, key.p, key.len, t->nlist) < 0)
+		return err_nomem(e, key.len);
+	t->list[t->nlist++] = *s;
+	return 0;
+}
+
+static int open_storage(struct torch *t, struct pickle_text key,
+			const struct pickle_node *class, int64_t numel,
+			struct err *e)
+{
+	struct torch_storage s = {.nelems = (uint64_t)numel};
+	uint64_t nbytes = (uint64_t)numel;
+	bool is_untyped;
+	int rc;
+
+	if (!torch_storage_dtype(class, &s.dtype, &is_untyped))
+		return err_set(e, EINVAL, "a storage without a class");
+	if (s.dtype == DTYPE_NONE && !is_untyped) {
+		s.data = blob_fail(0, EOPNOTSUPP, "unknown type of storage");
+		if (!s.data)
+			return err_nomem(e, 0);
+	} else {
+		if (s.dtype != DTYPE_NONE &&
+		    !dtype_nbytes(s.dtype, s.nelems, &nbytes))
+			return err_set(e, EINVAL, "a storage too large");
+		rc = t->find(t, key, nbytes, &s.data, e);
+		if (rc < 0)
+			return rc;
+	}
+	if (t->swapped && s.dtype != DTYPE_NONE && swap_width(s.dtype) > 1)
+		s.data = blob_swap(s.data, swap_width(s.dtype));
+	if (!s.data)
+		return err_nomem(e, 0);
+	rc = add_storage(t, key, &s, e);
+	if (rc < 0)
+		blob_unref(s.data);
+	return rc;
+}
+
+int torch_find_storage(struct torch *t, const struct pickle_node *persid,
+		       const struct torch_storage **out, struct err *e)
+{
+	const struct pickle_node *id, *key, *numel;
+	uint64_t idx;
+	int rc;
+
+	if (!persid || persid->kind != PICKLE_PERSID)
+		return err_set(e, EINVAL, "no storage");
+	id = persid->callable;
+	key = pickle_item(id, 2);
+	numel = pickle_item(id, 4);
+	if (!pickle_is_string(pickle_item(id, 0), "storage") || !key ||
+	    key->kind != PICKLE_STRING || !numel || numel->kind != PICKLE_INT ||
+	    numel->i < 0)
+		return err_set(e, EINVAL, "a storage without key or size");
+	if (!map_get(t->storages, key->s.p, key->s.len, &idx)) {
+		rc = open_storage(t, key->s, pickle_item(id, 1), numel->i, e);
+		if (rc < 0)
+			return rc;
+		idx = t->nlist - 1;
+	}
+	*out = &t->list[idx];
+	return 0;
+}
+
+void torch_finish(struct torch *t)
+{
+	for (size_t i = 0; i < t->nlist; i++)
+		blob_unref(t->list[i].data);
+	free(t->list);
+	map_free(t->storages);
+	source_unref(t->src);
+}
