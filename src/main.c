@@ -11,13 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli.h"
+#include "cli/cli.h"
 #include "fuse/mount.h"
 #include "modelfs/err.h"
 #include "modelfs/format.h"
 #include "modelfs/log.h"
 #include "modelfs/model.h"
-#include "modelfs/op.h"
 #include "modelfs/run.h"
 #include "modelfs/vfs.h"
 

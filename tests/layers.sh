@@ -30,9 +30,10 @@ allowed() {
 	kernel) echo ;;
 	op) echo kernel model data base ;;
 	run) echo op kernel model data base ;;
-	vfs) echo tensorfile run view model data base ;;
+	vfs) echo format tensorfile run view model data base ;;
 	fuse) echo vfs data base ;;
-	main) echo fuse vfs run format op model data base ;;
+	cli) echo vfs data base ;;
+	main) echo cli fuse vfs run format op model data base ;;
 	esac
 }
 

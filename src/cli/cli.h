@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* cli - --ls, --cat and --extract: the tree without a mount. */
-#ifndef CLI_H
-#define CLI_H
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
 
 #include <stddef.h>
 

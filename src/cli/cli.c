@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* cli - see cli.h. */
-#include "cli.h"
+/* cli - see cli/cli.h. */
+#include "cli/cli.h"
 
 #include <errno.h>
 #include <fcntl.h>
