@@ -216,9 +216,10 @@ static int parse_option(struct options *opt, int c)
 		printf("modelfs %s (libfuse %s)\n", PACKAGE_VERSION,
 		       mount_fuse_version());
 		return 0;
+	case ':':
+		return bad_usage("an option lacks its argument");
 	default:
-		fputs("modelfs: try --help\n", stderr);
-		return EXIT_USAGE;
+		return bad_usage("unknown option");
 	}
 }
 
@@ -226,7 +227,8 @@ static int parse_options(struct options *opt, int argc, char **argv)
 {
 	int c;
 
-	while (c = getopt_long(argc, argv, "fdo:t:m:vhV", long_options, NULL),
+	/* The colon in front: errors are ours to report, in one line. */
+	while (c = getopt_long(argc, argv, ":fdo:t:m:vhV", long_options, NULL),
 	       c != -1) {
 		int status = parse_option(opt, c);
 
@@ -290,8 +292,7 @@ static int load_source(const struct options *opt, const char *arg,
 
 	split_source(arg, out);
 	rc = opt->graph ? load_grafted(opt, out->path, &out->model, &e)
-			: format_load(out->path, opt->lenient, &out->model,
-				      &e);
+			: format_load(out->path, opt->lenient, &out->model, &e);
 	if (rc < 0) {
 		log_line(LOG_ERROR, "%s: %s",
 			 err_quote(q, out->path, strlen(out->path)), e.msg);
@@ -348,8 +349,7 @@ static bool wants_run(const struct options *opt, char **paths, int n)
 	if (opt->ninputs > 0)
 		return true;
 	for (i = 0; i < n; i++)
-		if (strncmp(paths[i], "run/" CLI_RUN, 4 + strlen(CLI_RUN)) ==
-		    0)
+		if (strncmp(paths[i], "run/" CLI_RUN, 4 + strlen(CLI_RUN)) == 0)
 			return true;
 	return false;
 }
@@ -365,8 +365,8 @@ static int make_run(struct vfs *v, const struct options *opt, struct err *e)
 	rc = vfs_mkdir(v, dir, CLI_RUN, &ino, e);
 	for (i = 0; rc == 0 && i < opt->ninputs; i++) {
 		const char *eq = strchr(opt->inputs[i], '=');
-		char *name = strndup(opt->inputs[i],
-				     (size_t)(eq - opt->inputs[i]));
+		char *name =
+			strndup(opt->inputs[i], (size_t)(eq - opt->inputs[i]));
 
 		rc = name ? vfs_bind_file(v, CLI_RUN, name, eq + 1, e)
 			  : err_nomem(e, 1);
@@ -375,8 +375,7 @@ static int make_run(struct vfs *v, const struct options *opt, struct err *e)
 	return rc;
 }
 
-static int run_command(const struct options *opt, struct vfs *v,
-		       struct err *e)
+static int run_command(const struct options *opt, struct vfs *v, struct err *e)
 {
 	char **paths = opt->args + 1;
 	int n = opt->nargs - 1, i, rc = 0;

@@ -3,6 +3,7 @@
 #include "modelfs/vfs.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -319,6 +320,9 @@ int vfs_lookup(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,
 	struct place p = place_of(v, dir);
 	int rc;
 
+	/* FUSE itself lets names of up to 1024 bytes through. */
+	if (strlen(name) > NAME_MAX)
+		return err_set(e, ENAMETOOLONG, "name too long");
 	switch (p.area) {
 	case AREA_MOUNTS:
 		rc = mounts_lookup(v, name, out);

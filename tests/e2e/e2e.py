@@ -192,4 +192,5 @@ def status(run_dir):
 
 
 def same(got, want, what=""):
-    assert got == want, "%s%r is not %r" % (what and what + ": ", got, want)
+    assert got == want, "%s%r is not %r" % (
+        "%s: " % (what,) if what != "" else "", got, want)
