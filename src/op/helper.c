@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "kernel/stride.h"
 #include "op/impl.h"
 
 /* ---- attributes ---- */
@@ -176,6 +177,30 @@ int op_in_i64(struct op_call *c, size_t i, const int64_t **out, struct err *e)
 	return rc;
 }
 
+int op_indices(struct op_call *c, size_t i, int64_t dim, const int64_t **out,
+	       struct err *e)
+{
+	uint64_t n = op_nelems(c, i);
+	const int64_t *v;
+	void *p;
+	int64_t *idx;
+	int rc = op_in_i64(c, i, &v, e);
+
+	if (rc == 0)
+		rc = op_temp_array(c, n, sizeof(*idx), &p, e);
+	if (rc < 0)
+		return rc;
+	idx = p;
+	for (uint64_t k = 0; k < n; k++) {
+		if (v[k] < -dim || v[k] >= dim)
+			return op_invalid(c, e, "index %lld of %lld",
+					  (long long)v[k], (long long)dim);
+		idx[k] = v[k] < 0 ? v[k] + dim : v[k];
+	}
+	*out = idx;
+	return 0;
+}
+
 int op_ints(struct op_call *c, size_t i, int64_t *out, size_t max, size_t *n,
 	    struct err *e)
 {
@@ -310,6 +335,29 @@ int infer_broadcast(struct op_call *c, struct err *e)
 	}
 	op_out(c, 0, c->in[0].dtype, &s);
 	return 0;
+}
+
+/* ---- broadcasting ---- */
+void op_stride_plan(struct stride_plan *p, const struct shape *out,
+		    const struct shape *const in[], size_t nin)
+{
+	memset(p, 0, sizeof(*p));
+	p->rank = (size_t)out->rank;
+	p->nin = nin;
+	for (int32_t d = 0; d < out->rank; d++)
+		p->dims[d] = (size_t)out->dims[d];
+	for (size_t i = 0; i < nin; i++) {
+		int32_t skip = out->rank - in[i]->rank;
+		size_t step = 1;
+
+		for (int32_t d = out->rank - 1; d >= skip; d--) {
+			size_t dim = (size_t)in[i]->dims[d - skip];
+
+			p->step[i][d] = dim == 1 ? 0 : step;
+			step *= dim;
+		}
+	}
+	stride_collapse(p);
 }
 
 /* ---- shapes ---- */

@@ -48,6 +48,20 @@ int op_in_f32(struct op_call *c, size_t i, const float **out, struct err *e);
  * length.
  */
 int op_in_i64(struct op_call *c, size_t i, const int64_t **out, struct err *e);
+/*
+ * Input i's integers as indices into an extent: int64, negative ones counted
+ * from the end, EINVAL for one that is outside.
+ */
+int op_indices(struct op_call *c, size_t i, int64_t dim, const int64_t **out,
+	       struct err *e);
+/*
+ * Where indices point to in a tensor of shape `data`, in elements (for
+ * GatherElements and its like) or blocks (GatherND).
+ */
+int op_element_offsets(struct op_call *c, size_t i, const struct shape *data,
+		       int32_t axis, int64_t **out, struct err *e);
+int op_tuple_offsets(struct op_call *c, size_t i, const struct shape *data,
+		     int32_t batch, int64_t **out, struct err *e);
 /* The first element as an integer or a float; def when left out. */
 int op_scalar_int(struct op_call *c, size_t i, int64_t def, int64_t *out,
 		  struct err *e);
@@ -77,6 +91,12 @@ int op_temp_array(struct op_call *c, uint64_t n, size_t size, void **out,
 int infer_same(struct op_call *c, struct err *e);
 /* infer: the broadcast of all inputs, of the first one's type. */
 int infer_broadcast(struct op_call *c, struct err *e);
+
+/* ---- broadcasting ---- */
+struct stride_plan;
+/* How inputs of these shapes go along with out; sizes are left to fill in. */
+void op_stride_plan(struct stride_plan *p, const struct shape *out,
+		    const struct shape *const in[], size_t nin);
 
 /* ---- shapes ---- */
 /* Product of dims[from..to); the shape is known and was checked before. */

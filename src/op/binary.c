@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * binary - two tensors, broadcast to a common shape; and the sums, means,
+ * minima and maxima of any number of tensors.
+ */
+#include "kernel/binary.h"
+
+#include "kernel/unary.h"
+#include "op/impl.h"
+
+static bool gives_bool(const struct op_call *c)
+{
+	return c->op->arg >= BINARY_EQUAL;
+}
+
+/*
+ * Before opset 7 the second input stood for extents of the first from `axis`
+ * on (PRelu: from the channels); later both are aligned at their ends.
+ */
+static int second_shape(const struct op_call *c, struct shape *out,
+			struct err *e)
+{
+	const struct shape *a = op_shape(c, 0), *b = op_shape(c, 1);
+	bool prelu = c->op->arg == BINARY_PRELU && b->rank == 1 && a->rank > 1;
+	int32_t axis;
+	int rc;
+
+	*out = *b;
+	if (c->node->opset >= 7 || a->rank < 0 || b->rank < 0 ||
+	    b->rank > a->rank || strcmp(c->op->domain, ONNX) != 0)
+		return 0;
+	if (!prelu && !node_attr(c->node, "axis"))
+		return 0;
+	rc = op_axis(c, op_attr_int(c, "axis", prelu ? 1 : 0), a->rank, &axis,
+		     e);
+	if (rc < 0)
+		return rc;
+	if (axis + b->rank > a->rank)
+		return op_invalid(c, e, "axis %d", axis);
+	out->rank = a->rank;
+	for (int32_t i = 0; i < a->rank; i++)
+		out->dims[i] =
+			i >= axis && i < axis + b->rank ? b->dims[i - axis] : 1;
+	return 0;
+}
+
+static int result_shape(const struct op_call *c, struct shape *second,
+			struct shape *out, struct err *e)
+{
+	int rc = second_shape(c, second, e);
+
+	return rc < 0 ? rc : op_broadcast(c, op_shape(c, 0), second, out, e);
+}
+
+static int infer_binary(struct op_call *c, struct err *e)
+{
+	struct shape second, s;
+	int rc = result_shape(c, &second, &s, e);
+
+	if (rc == 0)
+		op_out(c, 0, gives_bool(c) ? DTYPE_BOOL : c->in[0].dtype, &s);
+	return rc;
+}
+
+/* The types may differ for Pow and shifts only: then the wider one counts. */
+static int common_type(struct op_call *c, enum dtype *out, struct err *e)
+{
+	enum dtype a = op_compute_type(c->in[0].dtype);
+	enum dtype b = op_compute_type(c->in[1].dtype);
+
+	*out = a;
+	if (a == b || c->in[0].dtype == c->in[1].dtype)
+		return 0;
+	if (c->op->arg != BINARY_POW)
+		return op_invalid(c, e, "types %s and %s",
+				  dtype_name(c->in[0].dtype),
+				  dtype_name(c->in[1].dtype));
+	if (op_is_int(a) && op_is_int(b))
+		*out = DTYPE_I64;
+	else if (a != DTYPE_F32 || !op_is_int(b))
+		*out = DTYPE_F64;
+	return 0;
+}
+
+static int equal_strings(struct op_call *c, const struct stride_plan *p,
+			 uint8_t *out, struct err *e);
+
+static int eval_two(struct op_call *c, enum binary op, struct err *e)
+{
+	struct shape second, s;
+	const struct shape *shapes[2] = {op_shape(c, 0), &second};
+	const void *in[2];
+	struct stride_plan p;
+	enum dtype type;
+	enum num t;
+	void *out;
+	int rc = result_shape(c, &second, &s, e);
+
+	if (rc < 0)
+		return rc;
+	op_stride_plan(&p, &s, shapes, 2);
+	rc = common_type(c, &type, e);
+	if (rc < 0)
+		return rc;
+	if (type == DTYPE_STRING && op == BINARY_EQUAL) {
+		rc = op_alloc(c, 0, DTYPE_BOOL, &s, &out, e);
+		return rc < 0 ? rc : equal_strings(c, &p, out, e);
+	}
+	if (!op_num(type, &t) || !binary_find(op, t))
+		return op_bad_dtype(c, 0, e);
+	rc = op_data_as(c, 0, type, &in[0], e);
+	if (rc == 0)
+		rc = op_data_as(c, 1, type, &in[1], e);
+	if (rc == 0 && gives_bool(c))
+		rc = op_alloc(c, 0, DTYPE_BOOL, &s, &out, e);
+	else if (rc == 0)
+		rc = op_alloc_as(c, 0, c->in[0].dtype, type, &s, &out, e);
+	if (rc < 0)
+		return rc;
+	p.in_size[0] = p.in_size[1] = num_size(t);
+	p.out_size = gives_bool(c) ? 1 : num_size(t);
+	stride_for(&c->env->kernel, &p, in, out, binary_find(op, t), NULL);
+	return 0;
+}
+
+static void equal_spans(const void *const in[], const size_t step[], void *out,
+			size_t n, const void *arg)
+{
+	const struct span *a = in[0], *b = in[1];
+	uint8_t *o = out;
+
+	(void)arg;
+	for (size_t i = 0; i < n; i++) {
+		const struct span *x = &a[i * step[0]], *y = &b[i * step[1]];
+
+		o[i] = x->len == y->len &&
+		       (x->len == 0 || memcmp(x->p, y->p, x->len) == 0);
+	}
+}
+
+static int equal_strings(struct op_call *c, const struct stride_plan *p,
+			 uint8_t *out, struct err *e)
+{
+	struct stride_plan plan = *p;
+	const void *in[2];
+	size_t size;
+	int rc = op_elems(c, 0, &in[0], &size, e);
+
+	if (rc == 0)
+		rc = op_elems(c, 1, &in[1], &size, e);
+	if (rc < 0)
+		return rc;
+	plan.in_size[0] = plan.in_size[1] = sizeof(struct span);
+	plan.out_size = 1;
+	stride_for(&c->env->kernel, &plan, in, out, equal_spans, NULL);
+	return 0;
+}
+
+static int eval_binary(struct op_call *c, struct err *e)
+{
+	return eval_two(c, (enum binary)c->op->arg, e);
+}
+
+static int eval_mod(struct op_call *c, struct err *e)
+{
+	return eval_two(c, op_attr_int(c, "fmod", 0) ? BINARY_FMOD : BINARY_MOD,
+			e);
+}
+
+static int eval_shift(struct op_call *c, struct err *e)
+{
+	const char *way = op_attr_str(c, "direction", "");
+
+	if (strcmp(way, "LEFT") == 0)
+		return eval_two(c, BINARY_SHL, e);
+	if (strcmp(way, "RIGHT") == 0)
+		return eval_two(c, BINARY_SHR, e);
+	return op_invalid(c, e, "direction");
+}
+
+/* ---- any number of inputs ---- */
+static int fold(struct op_call *c, enum binary op, enum num t, void *out,
+		const struct shape *s, struct err *e)
+{
+	for (size_t i = 0; i < c->nin; i++) {
+		const struct shape *shapes[2] = {s, op_shape(c, i)};
+		const void *in[2] = {out, NULL};
+		struct stride_plan p;
+		enum num ti;
+		int rc = op_in(c, i, &ti, &in[1], e);
+
+		if (rc < 0)
+			return rc;
+		if (ti != t || !binary_find(op, t))
+			return op_bad_dtype(c, i, e);
+		op_stride_plan(&p, s, shapes, 2);
+		p.in_size[0] = p.in_size[1] = p.out_size = num_size(t);
+		if (i == 0) { /* spreads the first input */
+			in[0] = in[1];
+			memcpy(p.step[0], p.step[1], sizeof(p.step[0]));
+		}
+		stride_for(&c->env->kernel, &p, in, out,
+			   binary_find(i == 0 ? BINARY_MAX : op, t), NULL);
+	}
+	return 0;
+}
+
+static int all_shapes(const struct op_call *c, struct shape *s, struct err *e)
+{
+	int rc = 0;
+
+	*s = *op_shape(c, 0);
+	for (size_t i = 1; i < c->nin && rc == 0; i++)
+		rc = op_broadcast(c, s, op_shape(c, i), s, e);
+	return rc;
+}
+
+static int eval_fold(struct op_call *c, struct err *e)
+{
+	struct shape s;
+	uint64_t n;
+	void *out;
+	enum num t;
+	int rc = all_shapes(c, &s, e);
+
+	if (rc < 0)
+		return rc;
+	if (!op_num(op_compute_type(c->in[0].dtype), &t))
+		return op_bad_dtype(c, 0, e);
+	rc = op_out_as(c, 0, c->in[0].dtype, &s, &out, e);
+	if (rc == 0)
+		rc = op_count(c, &s, &n, e);
+	if (rc == 0)
+		rc = fold(c, (enum binary)c->op->arg, t, out, &s, e);
+	if (rc == 0 && strcmp(c->op->type, "Mean") == 0) {
+		struct unary_arg u = {.a = 1.0 / (double)c->nin};
+
+		if (!unary_find(UNARY_AFFINE, t))
+			return op_bad_dtype(c, 0, e);
+		unary_for(&c->env->kernel, UNARY_AFFINE, t, &u, out, out, n);
+	}
+	return rc;
+}
+
+#define BINARY(type, since, op)                                     \
+	{                                                           \
+		ONNX, type, since, 2, 2, 1, 1, 0, op, infer_binary, \
+			eval_binary                                 \
+	}
+#define FOLD(type, op)                                                       \
+	{                                                                    \
+		ONNX, type, 1, 1, OP_VARIADIC, 1, 1, 0, op, infer_broadcast, \
+			eval_fold                                            \
+	}
+
+const struct op ops_binary[] = {
+	BINARY("Add", 1, BINARY_ADD),
+	BINARY("Sub", 1, BINARY_SUB),
+	BINARY("Mul", 1, BINARY_MUL),
+	BINARY("Div", 1, BINARY_DIV),
+	BINARY("Pow", 1, BINARY_POW),
+	BINARY("PRelu", 1, BINARY_PRELU),
+	BINARY("And", 1, BINARY_AND),
+	BINARY("Or", 1, BINARY_OR),
+	BINARY("Xor", 1, BINARY_XOR),
+	BINARY("BitwiseAnd", 18, BINARY_AND),
+	BINARY("BitwiseOr", 18, BINARY_OR),
+	BINARY("BitwiseXor", 18, BINARY_XOR),
+	BINARY("Equal", 1, BINARY_EQUAL),
+	BINARY("Less", 1, BINARY_LESS),
+	BINARY("LessOrEqual", 12, BINARY_LESS_EQUAL),
+	BINARY("Greater", 1, BINARY_GREATER),
+	BINARY("GreaterOrEqual", 12, BINARY_GREATER_EQUAL),
+	{ONNX, "Mod", 10, 2, 2, 1, 1, 0, 0, infer_binary, eval_mod},
+	{ONNX, "BitShift", 11, 2, 2, 1, 1, 0, 0, infer_binary, eval_shift},
+	FOLD("Sum", BINARY_ADD),
+	FOLD("Mean", BINARY_ADD),
+	FOLD("Max", BINARY_MAX),
+	FOLD("Min", BINARY_MIN),
+	{0},
+};
