@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* gemm - products of matrices; the only door to OpenBLAS. */
+#ifndef KERNEL_GEMM_H
+#define KERNEL_GEMM_H
+
+#include "kernel/num.h"
+#include "modelfs/kernel.h"
+
+/*
+ * C = alpha · op(A) · op(B) + beta · C for `batch` triples; row-major.
+ * op(A) is m × k, op(B) k × n.  Integers wrap and ignore alpha and beta
+ * other than 0 and 1.
+ */
+struct gemm {
+	enum num type; /* floats, 32- and 64-bit integers */
+	bool trans_a, trans_b;
+	size_t m, n, k;
+	size_t lda, ldb, ldc;
+	double alpha, beta;
+	size_t batch;
+	const size_t *a_at, *b_at; /* where each triple begins; NULL: 0 */
+	size_t c_step;		   /* from one C to the next */
+};
+
+/* False for extents that BLAS cannot count. */
+bool gemm_fits(const struct gemm *g);
+bool gemm_has(enum num t);
+void gemm_run(const struct kernel *k, const struct gemm *g, const void *a,
+	      const void *b, void *c);
+
+#endif

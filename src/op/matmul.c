@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/* matmul - Gemm, MatMul and the integer products. */
+#include "kernel/gemm.h"
+
+#include "kernel/copy.h"
+#include "kernel/stride.h"
+#include "op/impl.h"
+#include "op/matmul.h"
+
+/* ---- shapes ---- */
+/* 1-D operands are a row and a column; `drop` says which extents go again. */
+static struct shape as_matrix(const struct shape *s, bool row)
+{
+	struct shape m = *s;
+
+	if (s->rank == 1) {
+		m.rank = 2;
+		m.dims[0] = row ? 1 : s->dims[0];
+		m.dims[1] = row ? s->dims[0] : 1;
+	}
+	return m;
+}
+
+static bool both_known_differ(int64_t a, int64_t b)
+{
+	return a != b && a != DIM_UNKNOWN && b != DIM_UNKNOWN;
+}
+
+int matmul_shape(const struct op_call *c, const struct shape *a,
+		 const struct shape *b, struct shape *out, struct err *e)
+{
+	struct shape x = as_matrix(a, true), y = as_matrix(b, false), s;
+	int64_t m, n;
+	int rc;
+
+	*out = shape_unknown();
+	if (a->rank < 0 || b->rank < 0)
+		return 0;
+	if (a->rank == 0 || b->rank == 0)
+		return op_invalid(c, e, "a scalar");
+	if (both_known_differ(x.dims[x.rank - 1], y.dims[y.rank - 2]))
+		return op_invalid(c, e, "extents %lld and %lld",
+				  (long long)x.dims[x.rank - 1],
+				  (long long)y.dims[y.rank - 2]);
+	m = x.dims[x.rank - 2];
+	n = y.dims[y.rank - 1];
+	x.rank -= 2;
+	y.rank -= 2;
+	rc = op_broadcast(c, &x, &y, &s, e);
+	if (rc < 0)
+		return rc;
+	if (a->rank > 1)
+		s.dims[s.rank++] = m;
+	if (b->rank > 1)
+		s.dims[s.rank++] = n;
+	*out = s;
+	return 0;
+}
+
+/* Element offsets of the matrices of an operand, for every result matrix. */
+static void batch_offsets(const struct shape *s, const struct shape *out,
+			  size_t *at, size_t n)
+{
+	struct stride_plan p = {0};
+	const struct shape *in[1] = {s};
+	struct shape heads = *s;
+	size_t matrix = (size_t)(s->dims[s->rank - 2] * s->dims[s->rank - 1]);
+
+	heads.rank -= 2;
+	in[0] = &heads;
+	op_stride_plan(&p, out, in, 1);
+	for (size_t i = 0; i < n; i++) {
+		size_t rest = i, off = 0;
+
+		for (size_t d = p.rank; d-- > 0;) {
+			off += rest % p.dims[d] * p.step[0][d];
+			rest /= p.dims[d];
+		}
+		at[i] = off * matrix;
+	}
+}
+
+/* Merges the batch of A into its rows where B is one matrix. */
+static void merge_batch(struct gemm *g, const struct shape *b)
+{
+	size_t m;
+
+	if (b->rank != 2 || __builtin_mul_overflow(g->m, g->batch, &m) ||
+	    m > INT32_MAX)
+		return;
+	g->m = m;
+	g->batch = 1;
+}
+
+int matmul_run(struct op_call *c, const struct matmul *mm, void *out,
+	       struct err *e)
+{
+	struct shape a = as_matrix(mm->a_shape, true);
+	struct shape b = as_matrix(mm->b_shape, false), ah = a, bh = b, batch;
+	struct gemm g = {.type = mm->type, .alpha = mm->alpha};
+	void *at;
+	uint64_t n;
+	int rc;
+
+	ah.rank -= 2;
+	bh.rank -= 2;
+	rc = op_broadcast(c, &ah, &bh, &batch, e);
+	if (rc == 0)
+		rc = op_count(c, &batch, &n, e);
+	if (rc == 0)
+		rc = op_temp_array(c, n, 2 * sizeof(size_t), &at, e);
+	if (rc < 0)
+		return rc;
+	g.m = (size_t)a.dims[a.rank - 2];
+	g.k = g.lda = (size_t)a.dims[a.rank - 1];
+	g.n = g.ldb = g.ldc = (size_t)b.dims[b.rank - 1];
+	g.batch = n;
+	g.c_step = g.m * g.n;
+	g.a_at = at;
+	g.b_at = g.a_at + n;
+	batch_offsets(&a, &batch, at, n);
+	batch_offsets(&b, &batch, (size_t *)at + n, n);
+	merge_batch(&g, &b);
+	if (!gemm_fits(&g))
+		return op_unsupported(c, e, "matrices of this size");
+	gemm_run(&c->env->kernel, &g, mm->a, mm->b, out);
+	return 0;
+}
+
+/* ---- MatMul ---- */
+static int infer_matmul(struct op_call *c, struct err *e)
+{
+	struct shape s;
+	int rc = matmul_shape(c, op_shape(c, 0), op_shape(c, 1), &s, e);
+
+	if (rc == 0)
+		op_out(c, 0, c->in[0].dtype, &s);
+	return rc;
+}
+
+/* Small integers are multiplied as 32-bit ones. */
+static enum dtype product_type(enum dtype t)
+{
+	t = op_compute_type(t);
+	return op_is_int(t) && dtype_size(t) < 4 ? DTYPE_I32 : t;
+}
+
+static int eval_matmul(struct op_call *c, struct err *e)
+{
+	enum dtype t = product_type(c->in[0].dtype);
+	struct matmul mm = {.a_shape = op_shape(c, 0),
+			    .b_shape = op_shape(c, 1),
+			    .alpha = op_attr_float(c, "alpha", 1)};
+	struct shape s;
+	void *out;
+	int rc = infer_matmul(c, e);
+
+	if (rc < 0)
+		return rc;
+	s = c->out[0].shape;
+	if (c->in[0].dtype != c->in[1].dtype)
+		return op_bad_dtype(c, 1, e);
+	if (!op_num(t, &mm.type) || !gemm_has(mm.type))
+		return op_bad_dtype(c, 0, e);
+	rc = op_data_as(c, 0, t, &mm.a, e);
+	if (rc == 0)
+		rc = op_data_as(c, 1, t, &mm.b, e);
+	if (rc == 0)
+		rc = op_alloc_as(c, 0, c->in[0].dtype, t, &s, &out, e);
+	return rc < 0 ? rc : matmul_run(c, &mm, out, e);
+}
+
+/* ---- Gemm ---- */
+static int infer_gemm(struct op_call *c, struct err *e)
+{
+	const struct shape *a = op_shape(c, 0), *b = op_shape(c, 1);
+	bool ta = op_attr_int(c, "transA", 0), tb = op_attr_int(c, "transB", 0);
+	struct shape s;
+	int rc = op_need_rank(c, 0, 2, 2, e);
+
+	if (rc == 0)
+		rc = op_need_rank(c, 1, 2, 2, e);
+	if (rc < 0)
+		return rc;
+	if (a->rank == 2 && b->rank == 2 &&
+	    both_known_differ(a->dims[!ta], b->dims[tb]))
+		return op_invalid(c, e, "extents %lld and %lld",
+				  (long long)a->dims[!ta],
+				  (long long)b->dims[tb]);
+	s = shape_of(2, (int64_t[]){a->rank < 0 ? DIM_UNKNOWN : a->dims[ta],
+				    b->rank < 0 ? DIM_UNKNOWN : b->dims[!tb]});
+	op_out(c, 0, c->in[0].dtype, &s);
+	return 0;
+}
+
+/* C = the bias, broadcast to the result. */
+static int spread_bias(struct op_call *c, enum dtype t, const struct shape *s,
+		       void *out, struct err *e)
+{
+	const struct shape *b = op_shape(c, 2);
+	struct copy_plan p = {.rank = (size_t)s->rank, .size = dtype_size(t)};
+	int64_t to[SHAPE_RANK_MAX], from[SHAPE_RANK_MAX];
+	struct shape both;
+	const void *in;
+	int rc = op_broadcast(c, s, b, &both, e);
+
+	if (rc == 0 && !shape_equal(&both, s))
+		return op_invalid(c, e, "C does not fit");
+	if (rc == 0)
+		rc = op_data_as(c, 2, t, &in, e);
+	if (rc < 0)
+		return rc;
+	shape_strides(s, to);
+	shape_strides(b, from);
+	for (int32_t d = 0; d < s->rank; d++) {
+		int32_t i = d - (s->rank - b->rank);
+
+		p.dims[d] = (size_t)s->dims[d];
+		p.to[d] = (ptrdiff_t)to[d];
+		p.from[d] = i < 0 || b->dims[i] == 1 ? 0 : (ptrdiff_t)from[i];
+	}
+	copy_strided(&c->env->kernel, &p, in, out);
+	return 0;
+}
+
+static int64_t scale_int(struct op_call *c, const char *name, bool *odd)
+{
+	float v = op_attr_float(c, name, 1);
+
+	*odd = *odd || (v != 0 && v != 1);
+	return v != 0;
+}
+
+static int eval_gemm(struct op_call *c, struct err *e)
+{
+	enum dtype t = product_type(c->in[0].dtype);
+	struct gemm g = {.batch = 1,
+			 .trans_a = op_attr_int(c, "transA", 0),
+			 .trans_b = op_attr_int(c, "transB", 0),
+			 .alpha = op_attr_float(c, "alpha", 1)};
+	const struct shape *a = op_shape(c, 0), *b = op_shape(c, 1);
+	const void *pa, *pb;
+	bool odd = false;
+	struct shape s;
+	void *out;
+	int rc = infer_gemm(c, e);
+
+	if (rc < 0)
+		return rc;
+	s = c->out[0].shape;
+	if (!op_num(t, &g.type) || !gemm_has(g.type))
+		return op_bad_dtype(c, 0, e);
+	if (op_is_int(t)) {
+		g.alpha = (double)scale_int(c, "alpha", &odd);
+		scale_int(c, "beta", &odd);
+		if (odd)
+			return op_unsupported(c, e, "scaled integers");
+	}
+	rc = op_data_as(c, 0, t, &pa, e);
+	if (rc == 0)
+		rc = op_data_as(c, 1, t, &pb, e);
+	if (rc == 0)
+		rc = op_alloc_as(c, 0, c->in[0].dtype, t, &s, &out, e);
+	if (rc == 0 && op_has(c, 2)) {
+		g.beta = op_attr_float(c, "beta", 1);
+		rc = spread_bias(c, t, &s, out, e);
+	}
+	if (rc < 0)
+		return rc;
+	g.m = (size_t)s.dims[0];
+	g.n = (size_t)s.dims[1];
+	g.k = (size_t)a->dims[!g.trans_a];
+	g.lda = (size_t)a->dims[1];
+	g.ldb = (size_t)b->dims[1];
+	g.ldc = g.n;
+	if (!gemm_fits(&g))
+		return op_unsupported(c, e, "matrices of this size");
+	gemm_run(&c->env->kernel, &g, pa, pb, out);
+	return 0;
+}
+
+const struct op ops_matmul[] = {
+	{ONNX, "MatMul", 1, 2, 2, 1, 1, 0, 0, infer_matmul, eval_matmul},
+	{ONNX, "Gemm", 1, 2, 3, 1, 1, 0, 0, infer_gemm, eval_gemm},
+	{0},
+};

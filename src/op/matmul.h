@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* matmul - NumPy's product of stacks of matrices, for several operators. */
+#ifndef OP_MATMUL_H
+#define OP_MATMUL_H
+
+#include "kernel/num.h"
+#include "modelfs/op.h"
+
+struct matmul {
+	enum num type;
+	double alpha;
+	const struct shape *a_shape, *b_shape;
+	const void *a, *b;
+};
+
+int matmul_shape(const struct op_call *c, const struct shape *a,
+		 const struct shape *b, struct shape *out, struct err *e);
+/* out has room for the result of matmul_shape. */
+int matmul_run(struct op_call *c, const struct matmul *mm, void *out,
+	       struct err *e);
+
+#endif
