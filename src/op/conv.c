@@ -215,7 +215,7 @@ static int transpose_extents(const struct op_call *c, struct spatial *sp,
 			out[i] = full - sp->begin[i] - sp->end[i];
 		} else {
 			out[i] = fixed ? want[i] : in[i] * sp->stride[i];
-			total = full - out[i];
+			total = full > out[i] ? full - out[i] : 0;
 			if (sp->pad != AUTO_NONE || fixed) {
 				sp->begin[i] = sp->pad == AUTO_UPPER
 						       ? total / 2

@@ -5,7 +5,27 @@
 
 #include "modelfs/op.h"
 
-#define OP_FAMILIES(X) X(cast)
+/* clang-format off */
+#define OP_FAMILIES(X)							       \
+	X(activation)							       \
+	X(binary)							       \
+	X(cast)								       \
+	X(constant)							       \
+	X(conv)								       \
+	X(gather)							       \
+	X(layout)							       \
+	X(matmul)							       \
+	X(norm)								       \
+	X(pooling)							       \
+	X(reduce)							       \
+	X(scatter)							       \
+	X(search)							       \
+	X(shape)							       \
+	X(slice)							       \
+	X(softmax)							       \
+	X(unary)							       \
+	X(where)
+/* clang-format on */
 
 #define DECLARE(name) extern const struct op ops_##name[];
 OP_FAMILIES(DECLARE)
