@@ -11,6 +11,7 @@
 	X(binary)							       \
 	X(cast)								       \
 	X(constant)							       \
+	X(control)							       \
 	X(conv)								       \
 	X(gather)							       \
 	X(layout)							       \
@@ -20,6 +21,7 @@
 	X(reduce)							       \
 	X(scatter)							       \
 	X(search)							       \
+	X(sequence)							       \
 	X(shape)							       \
 	X(slice)							       \
 	X(softmax)							       \
