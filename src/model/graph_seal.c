@@ -247,7 +247,8 @@ static void apply_order(struct sorter *s, struct node *sorted)
 	for (i = 0; i < g->nvalues; i++)
 		if (g->values[i].producer != NO_NODE)
 			g->values[i].producer = s->next[i];
-	memcpy(g->nodes, sorted, g->nnodes * sizeof(*sorted));
+	if (g->nnodes > 0)
+		memcpy(g->nodes, sorted, g->nnodes * sizeof(*sorted));
 }
 
 static int sort_nodes(struct graph *g, struct err *e)
