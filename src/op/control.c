@@ -605,6 +605,8 @@ static int eval_scan8(struct op_call *c, struct err *e)
 
 	if (op_has(c, 0))
 		return op_unsupported(c, e, "sequence_lens");
+	if (c->nin < 2)
+		return op_invalid(c, e, "no inputs");
 	for (size_t i = 1; i < c->nin; i++) {
 		if (!op_has(c, i) || c->in[i].shape.rank < 1 ||
 		    c->in[i].shape.dims[0] != c->in[1].shape.dims[0])
@@ -626,7 +628,7 @@ const struct op ops_control[] = {
 	{ONNX, "If", 1, 1, 1, 1, OP_VARIADIC, 0, 0, NULL, eval_if, if_branches},
 	{ONNX, "Loop", 1, 2, OP_VARIADIC, 0, OP_VARIADIC, 0, 0, NULL,
 	 eval_loop},
-	{ONNX, "Scan", 8, 2, OP_VARIADIC, 1, OP_VARIADIC, 0, 8, NULL,
+	{ONNX, "Scan", 8, 0, OP_VARIADIC, 1, OP_VARIADIC, 0, 8, NULL,
 	 eval_scan8},
 	{ONNX, "Scan", 9, 1, OP_VARIADIC, 1, OP_VARIADIC, 0, 9, NULL,
 	 eval_scan},

@@ -18,6 +18,8 @@
 	X(matmul)							       \
 	X(norm)								       \
 	X(pooling)							       \
+	X(qproduct)							       \
+	X(quantize)							       \
 	X(reduce)							       \
 	X(scatter)							       \
 	X(search)							       \
