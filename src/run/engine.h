@@ -47,6 +47,7 @@ struct program {
 	const struct model *model;
 	const struct op **ops;	/* per node; NULL: not supported */
 	struct cached *weights; /* per parameter; lock: engine */
+	uint32_t nweights;	/* the model may be gone before us */
 	struct map *subplans;	/* graph → struct subplan; lock: engine */
 	struct subplan *subplan_list;
 	struct program *next;

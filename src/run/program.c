@@ -30,6 +30,7 @@ static struct program *new_program(const struct model *m)
 	if (!p)
 		return NULL;
 	p->model = m;
+	p->nweights = m->nparams;
 	p->ops = find_ops(m->graph);
 	p->weights = calloc((size_t)m->nparams + 1, sizeof(*p->weights));
 	p->subplans = map_new();
@@ -61,7 +62,7 @@ void program_free(struct program *p)
 		free_subplan(p->subplan_list);
 		p->subplan_list = next;
 	}
-	for (i = 0; p->weights && i < p->model->nparams; i++)
+	for (i = 0; p->weights && i < p->nweights; i++)
 		blob_unref(p->weights[i].t.data);
 	map_free(p->subplans);
 	free(p->weights);
