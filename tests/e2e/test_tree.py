@@ -140,6 +140,7 @@ def xattrs():
         source = os.getxattr(path, "user.modelfs.source").decode()
         same(os.path.basename(source), "digits.safetensors")
         fails_with(errno.ENODATA, os.getxattr, path, "user.none")
+        fails_with(errno.EOPNOTSUPP, os.getxattr, path, "security.none")
 
 
 @case
