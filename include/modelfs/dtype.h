@@ -44,6 +44,39 @@ enum dtype {
 	DTYPE_U4,
 	DTYPE_I2,
 	DTYPE_U2,
+	DTYPE_Q4_0, /* GGML's blocks, with scales of their own */
+	DTYPE_Q4_1,
+	DTYPE_Q5_0,
+	DTYPE_Q5_1,
+	DTYPE_Q8_0,
+	DTYPE_Q8_1, /* raw only, as are the six repacked ones below */
+	DTYPE_Q2_K,
+	DTYPE_Q3_K,
+	DTYPE_Q4_K,
+	DTYPE_Q5_K,
+	DTYPE_Q6_K,
+	DTYPE_Q8_K,
+	DTYPE_IQ1_S,
+	DTYPE_IQ1_M,
+	DTYPE_IQ2_XXS,
+	DTYPE_IQ2_XS,
+	DTYPE_IQ2_S,
+	DTYPE_IQ3_XXS,
+	DTYPE_IQ3_S,
+	DTYPE_IQ4_NL,
+	DTYPE_IQ4_XS,
+	DTYPE_TQ1_0,
+	DTYPE_TQ2_0,
+	DTYPE_MXFP4,
+	DTYPE_NVFP4,
+	DTYPE_Q1_0,
+	DTYPE_Q2_0,
+	DTYPE_Q4_0_4_4,
+	DTYPE_Q4_0_4_8,
+	DTYPE_Q4_0_8_8,
+	DTYPE_IQ4_NL_4_4,
+	DTYPE_IQ4_NL_4_8,
+	DTYPE_IQ4_NL_8_8,
 	DTYPE_STRING, /* data: see tensor.h */
 	DTYPE_SEQUENCE, /* values of a run only: elements are tensors */
 	DTYPE_OPTIONAL,
@@ -90,6 +123,12 @@ size_t dtype_size(enum dtype t);
  * The two do not overlap; neither needs alignment.
  */
 void dtype_widen(enum dtype t, const void *src, void *dst, size_t nelems);
+
+/*
+ * Reverses the bytes of every number in nblocks blocks stored as t: of the
+ * elements, or of a quantised block's wider members.  In place.
+ */
+void dtype_swap(enum dtype t, void *blocks, size_t nblocks);
 
 /* One number, exact; round to nearest even when narrowing. */
 float half_to_float(uint16_t bits);

@@ -7,8 +7,14 @@
 
 #include <string.h>
 
+#include "data/quant.h"
+
 #define TYPE(id, name, class, elems, bytes, descr, npy) \
 	[DTYPE_##id] = {name, CLASS_##class, elems, bytes, descr, DTYPE_##npy}
+
+/* A quantised type: .npy holds float32, or is not to be had. */
+#define QUANT(id, elems, bytes) TYPE(id, #id, QUANT, elems, bytes, "<f4", F32)
+#define PACKED(id, elems, bytes) TYPE(id, #id, QUANT, elems, bytes, NULL, id)
 
 static const struct dtype_info infos[DTYPE_COUNT] = {
 	TYPE(NONE, "unknown", OTHER, 1, 0, NULL, NONE),
@@ -41,6 +47,39 @@ static const struct dtype_info infos[DTYPE_COUNT] = {
 	TYPE(U4, "uint4", UINT, 2, 1, "|u1", U8),
 	TYPE(I2, "int2", INT, 4, 1, "|i1", I8),
 	TYPE(U2, "uint2", UINT, 4, 1, "|u1", U8),
+	QUANT(Q4_0, 32, 18),
+	QUANT(Q4_1, 32, 20),
+	QUANT(Q5_0, 32, 22),
+	QUANT(Q5_1, 32, 24),
+	QUANT(Q8_0, 32, 34),
+	PACKED(Q8_1, 32, 36),
+	QUANT(Q2_K, 256, 84),
+	QUANT(Q3_K, 256, 110),
+	QUANT(Q4_K, 256, 144),
+	QUANT(Q5_K, 256, 176),
+	QUANT(Q6_K, 256, 210),
+	QUANT(Q8_K, 256, 292),
+	QUANT(IQ1_S, 256, 50),
+	QUANT(IQ1_M, 256, 56),
+	QUANT(IQ2_XXS, 256, 66),
+	QUANT(IQ2_XS, 256, 74),
+	QUANT(IQ2_S, 256, 82),
+	QUANT(IQ3_XXS, 256, 98),
+	QUANT(IQ3_S, 256, 110),
+	QUANT(IQ4_NL, 32, 18),
+	QUANT(IQ4_XS, 256, 136),
+	QUANT(TQ1_0, 256, 54),
+	QUANT(TQ2_0, 256, 66),
+	QUANT(MXFP4, 32, 17),
+	QUANT(NVFP4, 64, 36),
+	QUANT(Q1_0, 128, 18),
+	QUANT(Q2_0, 64, 18),
+	PACKED(Q4_0_4_4, 32, 18),
+	PACKED(Q4_0_4_8, 32, 18),
+	PACKED(Q4_0_8_8, 32, 18),
+	PACKED(IQ4_NL_4_4, 32, 18),
+	PACKED(IQ4_NL_4_8, 32, 18),
+	PACKED(IQ4_NL_8_8, 32, 18),
 	TYPE(STRING, "string", STRING, 1, 0, NULL, STRING),
 	TYPE(SEQUENCE, "sequence", CONTAINER, 1, 0, NULL, SEQUENCE),
 	TYPE(OPTIONAL, "optional", CONTAINER, 1, 0, NULL, OPTIONAL),
@@ -184,6 +223,8 @@ static void widen_small_int(enum dtype t, const uint8_t *src, uint8_t *dst,
 
 void dtype_widen(enum dtype t, const void *src, void *dst, size_t nelems)
 {
+	if (quant_widen(t, src, dst, nelems))
+		return;
 	switch (t) {
 	case DTYPE_BF16:
 		widen_bf16(src, dst, nelems);
