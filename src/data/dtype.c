@@ -134,12 +134,6 @@ static void store_float(uint8_t *p, float v)
 	memcpy(p, &v, sizeof(v));
 }
 
-static void widen_half(const uint8_t *src, uint8_t *dst, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		store_float(dst + 4 * i, half_to_float(load16(src + 2 * i)));
-}
-
 /* In chunks of constant size, which compilers turn into vector code. */
 #define CHUNK 32
 
@@ -160,6 +154,35 @@ static void widen_bf16(const uint8_t *src, uint8_t *dst, size_t n)
 		store_float(dst + 4 * i, bf16_to_float(load16(src + 2 * i)));
 }
 
+/* Both ways for all, then a choice: what vector code is made of. */
+static void widen_half_chunk(const uint8_t *src, uint8_t *dst)
+{
+	uint16_t in[CHUNK];
+	uint32_t out[CHUNK];
+
+	memcpy(in, src, sizeof(in));
+	for (int k = 0; k < CHUNK; k++) {
+		uint32_t rest = in[k] & 0x7fffu;
+		float small = (float)(int32_t)rest * 0x1p-24f;
+		uint32_t bits, bias = rest < 0x7c00 ? 112u << 23 : 224u << 23;
+
+		memcpy(&bits, &small, sizeof(bits));
+		bits = rest < 0x0400 ? bits : (rest << 13) + bias;
+		out[k] = bits | (in[k] & 0x8000u) << 16;
+	}
+	memcpy(dst, out, sizeof(out));
+}
+
+static void widen_half(const uint8_t *src, uint8_t *dst, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + CHUNK <= n; i += CHUNK)
+		widen_half_chunk(src + 2 * i, dst + 4 * i);
+	for (; i < n; i++)
+		store_float(dst + 4 * i, half_to_float(load16(src + 2 * i)));
+}
+
 /* The code of element i, `width` bits each, the lowest bits first. */
 static uint8_t code_at(const uint8_t *src, size_t i, unsigned width)
 {
@@ -172,26 +195,73 @@ static uint8_t code_at(const uint8_t *src, size_t i, unsigned width)
 	return v & ((1u << width) - 1);
 }
 
-/* Types of at most 8 bits: one look into a table per element. */
+/* Elements [from, n), one by one. */
+static void widen_small_tail(enum dtype t, const uint8_t *src, uint8_t *dst,
+			     size_t from, size_t n)
+{
+	unsigned width = 8u * infos[t].block_bytes / infos[t].block_elems;
+
+	for (size_t i = from; i < n; i++)
+		store_float(dst + 4 * i,
+			    smallfloat_to_float(t, code_at(src, i, width)));
+}
+
+/* As many elements as make a table of all codes worth its while. */
+#define TABLE_MIN 1024
+
+/* Whole groups of elements; returns how many elements they were. */
+static size_t widen_bytes(const float *table, const uint8_t *src, uint8_t *dst,
+			  size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		memcpy(dst + 4 * i, &table[src[i]], 4);
+	return n;
+}
+
+static size_t widen_float4(const float *table, const uint8_t *src, uint8_t *dst,
+			   size_t n)
+{
+	float pairs[256][2];
+
+	for (int i = 0; i < 256; i++) {
+		pairs[i][0] = table[i & 15];
+		pairs[i][1] = table[i >> 4];
+	}
+	for (size_t i = 0; i < n / 2; i++)
+		memcpy(dst + 8 * i, pairs[src[i]], 8);
+	return n - n % 2;
+}
+
+static size_t widen_float6(const float *table, const uint8_t *src, uint8_t *dst,
+			   size_t n)
+{
+	for (size_t i = 0; i < n / 4; i++, src += 3) {
+		uint32_t v = src[0] | src[1] << 8 | (uint32_t)src[2] << 16;
+
+		for (int k = 0; k < 4; k++)
+			memcpy(dst + 16 * i + 4 * k, &table[v >> 6 * k & 63],
+			       4);
+	}
+	return n - n % 4;
+}
+
+/* Floats of at most 8 bits: one look into a table per element. */
 static void widen_small(enum dtype t, const uint8_t *src, uint8_t *dst,
 			size_t n)
 {
-	const struct dtype_info *info = &infos[t];
-	unsigned width = 8u * info->block_bytes / info->block_elems;
-	unsigned ncodes = 1u << width;
+	unsigned elems = infos[t].block_elems;
+	unsigned ncodes = elems == 1 ? 256 : elems == 2 ? 16 : 64;
+	size_t done = 0;
 	float table[256];
 
-	if (n < ncodes) {
-		for (size_t i = 0; i < n; i++)
-			store_float(
-				dst + 4 * i,
-				smallfloat_to_float(t, code_at(src, i, width)));
-		return;
+	if (n >= TABLE_MIN) {
+		for (unsigned code = 0; code < ncodes; code++)
+			table[code] = smallfloat_to_float(t, (uint8_t)code);
+		done = elems == 1   ? widen_bytes(table, src, dst, n)
+		       : elems == 2 ? widen_float4(table, src, dst, n)
+				    : widen_float6(table, src, dst, n);
 	}
-	for (unsigned code = 0; code < ncodes; code++)
-		table[code] = smallfloat_to_float(t, code);
-	for (size_t i = 0; i < n; i++)
-		store_float(dst + 4 * i, table[code_at(src, i, width)]);
+	widen_small_tail(t, src, dst, done, n);
 }
 
 /* CHUNK bytes of two 4-bit integers each; sign is 8 or 0. */
@@ -207,6 +277,23 @@ static void widen_nibbles(const uint8_t *src, uint8_t *dst, uint8_t sign)
 	memcpy(dst, out, sizeof(out));
 }
 
+/* CHUNK bytes of four 2-bit integers each; sign is 2 or 0. */
+static void widen_pairs(const uint8_t *src, uint8_t *dst, uint8_t sign)
+{
+	uint8_t in[CHUNK], out[4 * CHUNK];
+	uint32_t v[CHUNK];
+
+	memcpy(in, src, sizeof(in));
+	for (int k = 0; k < CHUNK; k++)
+		v[k] = (in[k] | (uint32_t)in[k] << 6 | (uint32_t)in[k] << 12 |
+			(uint32_t)in[k] << 18) &
+		       0x03030303u;
+	memcpy(out, v, sizeof(out));
+	for (int k = 0; k < 4 * CHUNK; k++)
+		out[k] = (uint8_t)((out[k] ^ sign) - sign);
+	memcpy(dst, out, sizeof(out));
+}
+
 /* Integers of 4 or 2 bits, sign-extended where they are signed. */
 static void widen_small_int(enum dtype t, const uint8_t *src, uint8_t *dst,
 			    size_t n)
@@ -217,6 +304,8 @@ static void widen_small_int(enum dtype t, const uint8_t *src, uint8_t *dst,
 
 	for (; width == 4 && i + 2 * CHUNK <= n; i += 2 * CHUNK)
 		widen_nibbles(src + i / 2, dst + i, sign);
+	for (; width == 2 && i + 4 * CHUNK <= n; i += 4 * CHUNK)
+		widen_pairs(src + i / 4, dst + i, sign);
 	for (; i < n; i++)
 		dst[i] = (uint8_t)((code_at(src, i, width) ^ sign) - sign);
 }

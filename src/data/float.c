@@ -172,10 +172,11 @@ float smallfloat_to_float(enum dtype t, uint8_t bits)
 	if (f->kind == SMALL_IEEE && rest == f->max + 1)
 		v = INFINITY;
 	else if (exp == 0)
-		v = ldexpf(man, 1 - f->bias - f->man_bits);
+		v = (float)man * float_from_bits(
+					 (128u - f->bias - f->man_bits) << 23);
 	else
-		v = ldexpf(man + (1 << f->man_bits),
-			   exp - f->bias - f->man_bits);
+		v = float_from_bits((uint32_t)(exp + 127 - f->bias) << 23 |
+				    (uint32_t)man << (23 - f->man_bits));
 	return sign ? -v : v;
 }
 

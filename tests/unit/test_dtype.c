@@ -84,15 +84,21 @@ TEST(six_bits)
 /* Long runs go through a table; it must say what single ones say. */
 TEST(table_equals_single)
 {
-	uint8_t in[512];
-	float out[512];
+	static uint8_t in[1539];
+	static float out[1539];
 
-	for (int i = 0; i < 512; i++)
-		in[i] = (uint8_t)(i * 7);
-	for (int t = DTYPE_F8_E4M3FN; t <= DTYPE_F8_E8M0; t++) {
-		dtype_widen(t, in, out, 512);
-		for (int i = 0; i < 512; i++) {
-			float one = smallfloat_to_float(t, in[i]);
+	for (int i = 0; i < 1539; i++)
+		in[i] = (uint8_t)(i * 7 + i / 256);
+	for (int t = DTYPE_F8_E4M3FN; t <= DTYPE_F6_E3M2; t++) {
+		const struct dtype_info *info = dtype_info(t);
+		unsigned width = 8u * info->block_bytes / info->block_elems;
+
+		dtype_widen(t, in, out, 1539);
+		for (unsigned i = 0; i < 1539; i++) {
+			unsigned bit = i * width;
+			unsigned v = in[bit / 8] | in[bit / 8 + 1] << 8;
+			float one = smallfloat_to_float(
+				t, v >> bit % 8 & ((1u << width) - 1));
 
 			CHECK(memcmp(&one, &out[i], sizeof(one)) == 0);
 		}
@@ -114,6 +120,14 @@ TEST(long_runs)
 
 		CHECK_INT(u4[i], v);
 		CHECK_INT((int8_t)i4[i], v > 7 ? v - 16 : v);
+	}
+	dtype_widen(DTYPE_I2, in, i4, 203);
+	dtype_widen(DTYPE_U2, in, u4, 203);
+	for (int i = 0; i < 203; i++) {
+		int v = in[i / 4] >> i % 4 * 2 & 3;
+
+		CHECK_INT(u4[i], v);
+		CHECK_INT((int8_t)i4[i], v > 1 ? v - 4 : v);
 	}
 	dtype_widen(DTYPE_BF16, in, f, 201);
 	for (int i = 0; i < 201; i++) {
@@ -137,8 +151,26 @@ TEST(halves_and_complex)
 	CHECK(out[3] == bf16_to_float(1));
 }
 
+/* All 65536 codes, through the vector code. */
+TEST(every_half)
+{
+	static uint16_t in[65536];
+	static float out[65536];
+
+	for (int i = 0; i < 65536; i++)
+		in[i] = (uint16_t)i;
+	dtype_widen(DTYPE_C32, in, out, 32768);
+	for (int i = 0; i < 65536; i++) {
+		float one = half_to_float((uint16_t)i);
+
+		if (memcmp(&one, &out[i], sizeof(one)) != 0)
+			CHECK_INT(i, -1);
+	}
+}
+
 int main(void)
 {
+	RUN(every_half);
 	RUN(names_are_unique);
 	RUN(npy_types_are_plain);
 	RUN(sizes);
