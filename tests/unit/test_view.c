@@ -40,6 +40,11 @@ static void check_view(size_t view, const struct tensor *t)
 
 	if (t->dtype != DTYPE_STRING)
 		bare.data = NULL;
+	if (view == NPY && !dtype_info(t->dtype)->descr) {
+		CHECK_INT(views[view]->size(&bare, &size, &e), -EOPNOTSUPP);
+		CHECK_INT(view_open(view, t, &b, &e), -EOPNOTSUPP);
+		return;
+	}
 	CHECK_INT(views[view]->size(&bare, &size, &e), 0);
 	CHECK_INT(view_open(view, t, &b, &e), 0);
 	CHECK_INT(b->size, size);
@@ -73,6 +78,10 @@ TEST(npy_round_trip)
 		size_t n = 105 * dtype_size(info->npy);
 		struct blob *b = NULL;
 
+		if (!info->descr) { /* raw only */
+			tensor_drop(&x);
+			continue;
+		}
 		CHECK_INT(view_open(NPY, &x, &b, NULL), 0);
 		CHECK_INT(npy_read(b, &back, NULL), 0);
 		CHECK_INT(back.dtype, info->npy);
