@@ -19,7 +19,9 @@
 
 const struct format *const formats[] = {
 	&format_onnx,
+	&format_pickle,
 	&format_pytorch,
+	&format_pytorch_legacy,
 	&format_safetensors,
 	NULL,
 };

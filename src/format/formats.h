@@ -6,7 +6,9 @@
 #include "modelfs/format.h"
 
 extern const struct format format_onnx;
+extern const struct format format_pickle;
 extern const struct format format_pytorch;
+extern const struct format format_pytorch_legacy;
 extern const struct format format_safetensors;
 
 #endif

@@ -54,6 +54,7 @@ struct pickle_node {
 	bool is_new;	/* OBJECT: made by its class, not by a function */
 	bool has_pairs; /* OBJECT: items are keys and values */
 	bool on_path;	/* for those who walk */
+	bool is_seen;	/* by pickle_each */
 	union {
 		bool b;
 		int64_t i;
@@ -93,5 +94,13 @@ struct pickle_node *pickle_item(const struct pickle_node *n, size_t i);
 /* The value of a string key, the last one given; NULL: none. */
 struct pickle_node *pickle_get(const struct pickle_node *dict, const char *key);
 bool pickle_is_string(const struct pickle_node *n, const char *text);
+
+/*
+ * Calls fn once for every node that is reached from here, in no order of
+ * interest; what fn returns below 0 ends it.  To be called once per pickle.
+ */
+int pickle_each(struct pickle_node *root,
+		int (*fn)(struct pickle_node *n, void *ctx, struct err *e),
+		void *ctx, struct err *e);
 
 #endif

@@ -6,5 +6,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	fuzz_format(&format_pytorch, data, size);
+	fuzz_format(&format_pytorch_legacy, data, size);
+	fuzz_format(&format_pickle, data, size);
 	return 0;
 }

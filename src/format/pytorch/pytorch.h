@@ -4,6 +4,8 @@
  * tensors are views into storages, which lie elsewhere in the file.
  *
  *	checkpoint.c	torch.save since 1.6: a ZIP archive
+ *	legacy.c	torch.save before that: a stream of pickles and data
+ *	plain.c		pickles of anything, with NumPy arrays in them
  *	storage.c	storages: element types, sizes, byte order
  *	rebuild.c	the calls that stand for tensors (torch/_utils.py)
  *	sparse.c	tensors of several parts: quantised, sparse, nested
@@ -68,6 +70,23 @@ enum dtype torch_dtype(const struct pickle_node *n);
 /* The storage of a persistent id, borrowed. */
 int torch_find_storage(struct torch *t, const struct pickle_node *persid,
 		       const struct torch_storage **out, struct err *e);
+
+/* ---- legacy.c ---- */
+/* Storages of one stream. */
+struct torch_legacy;
+/*
+ * Reads the stream in [off, off + len) of t->src: *root is its object.  Sets
+ * t->find and t->container, which torch_legacy_close frees.
+ */
+int torch_legacy_open(struct torch *t, uint64_t off, uint64_t len,
+		      struct pickle_node **root, struct err *e);
+void torch_legacy_close(struct torch *t);
+/*
+ * The storage that torch.storage._load_from_bytes yields: its argument is a
+ * complete stream.  *out is owned by the caller.
+ */
+int torch_nested_storage(struct torch *t, const struct pickle_node *bytes,
+			 struct torch_storage *out, struct err *e);
 
 /* ---- rebuild.c ---- */
 struct torch_part {

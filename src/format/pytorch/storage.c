@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "modelfs/arena.h"
 #include "modelfs/blob.h"
 #include "modelfs/err.h"
 #include "modelfs/map.h"
@@ -157,13 +158,85 @@ static int open_storage(struct torch *t, struct pickle_text key,
 	return rc;
 }
 
+/* A call of _load_from_bytes is found again by its node. */
+static int nested_storage(struct torch *t, const struct pickle_node *call,
+			  const struct torch_storage **out, struct err *e)
+{
+	struct pickle_text key;
+	struct torch_storage s;
+	uint64_t idx;
+	char *p;
+	int rc;
+
+	key.len = sizeof(call) + 1;
+	p = arena_alloc(t->arena, key.len);
+	if (!p)
+		return err_nomem(e, key.len);
+	/* No key of a file begins with a NUL: torch writes decimal numbers. */
+	memcpy(p + 1, &call, sizeof(call));
+	key.p = p;
+	if (!map_get(t->storages, key.p, key.len, &idx)) {
+		rc = torch_nested_storage(t, pickle_arg(call, 0), &s, e);
+		if (rc < 0)
+			return rc;
+		rc = add_storage(t, key, &s, e);
+		if (rc < 0) {
+			blob_unref(s.data);
+			return rc;
+		}
+		idx = t->nlist - 1;
+	}
+	*out = &t->list[idx];
+	return 0;
+}
+
+/* (key, offset, size) in elements: a storage that is a part of another. */
+static int view_storage(struct torch *t, const struct torch_storage *root,
+			const struct pickle_node *view,
+			const struct torch_storage **out, struct err *e)
+{
+	const struct pickle_node *off = pickle_item(view, 1);
+	const struct pickle_node *len = pickle_item(view, 2);
+	size_t size = root->dtype == DTYPE_NONE ? 1 : dtype_size(root->dtype);
+	struct torch_storage s = {.dtype = root->dtype};
+	struct pickle_text key = {NULL, sizeof(view) + 1};
+	uint64_t start, nbytes;
+	char *p;
+	int rc;
+
+	if (!off || off->kind != PICKLE_INT || off->i < 0 || !len ||
+	    len->kind != PICKLE_INT || len->i < 0 ||
+	    __builtin_mul_overflow((uint64_t)off->i, size, &start) ||
+	    __builtin_mul_overflow((uint64_t)len->i, size, &nbytes) ||
+	    start > root->data->size || nbytes > root->data->size - start)
+		return err_set(e, EINVAL,
+			       "a storage that views beyond another");
+	p = arena_alloc(t->arena, key.len);
+	if (!p)
+		return err_nomem(e, key.len);
+	memcpy(p + 1, &view, sizeof(view));
+	key.p = p;
+	s.nelems = (uint64_t)len->i;
+	s.data = blob_slice(blob_ref(root->data), start, nbytes);
+	if (!s.data)
+		return err_nomem(e, nbytes);
+	rc = add_storage(t, key, &s, e);
+	if (rc < 0)
+		blob_unref(s.data);
+	else
+		*out = &t->list[t->nlist - 1];
+	return rc;
+}
+
 int torch_find_storage(struct torch *t, const struct pickle_node *persid,
 		       const struct torch_storage **out, struct err *e)
 {
-	const struct pickle_node *id, *key, *numel;
+	const struct pickle_node *id, *key, *numel, *view;
 	uint64_t idx;
 	int rc;
 
+	if (pickle_is_call(persid, "torch.storage", "_load_from_bytes"))
+		return nested_storage(t, persid, out, e);
 	if (!persid || persid->kind != PICKLE_PERSID)
 		return err_set(e, EINVAL, "no storage");
 	id = persid->callable;
@@ -179,6 +252,9 @@ int torch_find_storage(struct torch *t, const struct pickle_node *persid,
 			return rc;
 		idx = t->nlist - 1;
 	}
+	view = pickle_item(id, 5);
+	if (view && view->kind == PICKLE_TUPLE)
+		return view_storage(t, &t->list[idx], view, out, e);
 	*out = &t->list[idx];
 	return 0;
 }

@@ -297,6 +297,9 @@ static int set_type(struct walk *w, struct module *mod,
 	const struct pickle_node *f = n->callable;
 	int rc = 0;
 
+	/* The legacy stream wraps classes: ("module", class, file, source). */
+	if (f->kind == PICKLE_PERSID && pickle_item(f->callable, 1))
+		f = pickle_item(f->callable, 1);
 	if (f->kind == PICKLE_GLOBAL && f->name.p && !mod->type)
 		rc = model_type(w->t->m, mod, f->name.p, f->name.len);
 	return rc < 0 ? err_nomem(e, 0) : 0;

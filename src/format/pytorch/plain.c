@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * plain - a pickle of anything: dicts of NumPy arrays, estimators of
+ * scikit-learn, tensors that were pickled without torch.save.
+ */
+#include <errno.h>
+
+#include "modelfs/arena.h"
+#include "modelfs/err.h"
+#include "modelfs/format.h"
+#include "modelfs/map.h"
+#include "modelfs/reader.h"
+#include "modelfs/source.h"
+
+#include "format/pytorch/pytorch.h"
+
+/* There is no container: a persistent id means nothing here. */
+static int find_storage(struct torch *t, struct pickle_text key,
+			uint64_t nbytes, struct blob **out, struct err *e)
+{
+	(void)t, (void)key, (void)nbytes, (void)out;
+	return err_set(e, EINVAL, "a storage outside of the pickle");
+}
+
+static int read_root(struct torch *t, struct pickle_node **root, struct err *e)
+{
+	struct reader *r = reader_new(t->src, 0, source_size(t->src));
+	int rc;
+
+	if (!r)
+		return err_nomem(e, sizeof(*r));
+	rc = pickle_read(r, t->arena, root, e);
+	reader_free(r);
+	return rc;
+}
+
+static int read(const struct input *in, struct model *m, struct err *e)
+{
+	struct torch t = {
+		.m = m,
+		.src = source_ref(in->file),
+		.arena = arena_new(),
+		.storages = map_new(),
+		.find = find_storage,
+	};
+	struct pickle_node *root;
+	int rc = t.arena && t.storages ? 0 : err_nomem(e, 0);
+
+	if (rc == 0)
+		rc = read_root(&t, &root, e);
+	if (rc == 0)
+		rc = torch_walk(&t, root, e);
+	torch_finish(&t);
+	arena_free(t.arena);
+	return rc;
+}
+
+/* Protocols 2 to 5 say so; 0 and 1 begin like any text. */
+static int probe(const struct input *in)
+{
+	if (!in->file || in->nhead < 3 || in->head[0] != 0x80 ||
+	    in->head[1] < 2 || in->head[1] > 5)
+		return 0;
+	return 50;
+}
+
+const struct format format_pickle = {
+	.name = "pickle",
+	.title = "pickles of arrays and tensors; nothing in them is run",
+	.probe = probe,
+	.read = read,
+};
