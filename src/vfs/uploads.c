@@ -299,8 +299,7 @@ static int take_container(struct taking *t, struct err *e)
 		rc = take_model(t, src, e);
 	source_unref(src);
 	if (rc == 0 && t->ngiven == 0)
-		return err_set(e, EINVAL, "%s holds no input of the model",
-			       t->name);
+		return err_set(e, EINVAL, "holds no input of the model");
 	if (rc == 0 || rc == -ENOMEM)
 		return rc;
 	e->code = EINVAL;
@@ -313,7 +312,7 @@ static int take_view(struct taking *t, value_id id, size_t view, struct err *e)
 		return take_raw(t, id, e);
 	if (strcmp(views[view]->suffix, ".npy") == 0)
 		return take_npy(t, id, e);
-	return err_set(e, EINVAL, "%s cannot be written", t->name);
+	return err_set(e, EINVAL, "this kind of file cannot be given");
 }
 
 static int take_input(struct taking *t, struct err *e)
@@ -328,8 +327,7 @@ static int take_input(struct taking *t, struct err *e)
 	if (tree_lookup(in, t->dir, t->name, &hit))
 		return take_view(t, tree_ref(in, hit.entry), hit.view, e);
 	if (len > 4 && strcmp(t->name + len - 4, ".npy") == 0)
-		return err_set(e, EINVAL, "%s: the model has no such input",
-			       t->name);
+		return err_set(e, EINVAL, "the model has no such input");
 	return take_container(t, e);
 }
 
@@ -369,8 +367,7 @@ static int take_patch(struct taking *t, struct err *e)
 	value_id id = patched_value(t->m, t->dir, t->name, &view);
 
 	if (id == NO_VALUE)
-		return err_set(e, EINVAL, "%s: nothing to patch here",
-			       t->name);
+		return err_set(e, EINVAL, "nothing to patch here");
 	return take_view(t, id, view, e);
 }
 
@@ -422,6 +419,7 @@ int upload_commit(struct vfs *v, uint32_t run, uint32_t id, struct err *e)
 	struct taking t = {0};
 	struct err why = {0};
 	struct upload *u = NULL;
+	char q[ERR_QUOTED];
 	int rc;
 
 	pthread_mutex_lock(&v->lock);
@@ -432,10 +430,12 @@ int upload_commit(struct vfs *v, uint32_t run, uint32_t id, struct err *e)
 	if (rc != 0)
 		return rc > 0 ? 0 : rc;
 	rc = t.is_patch ? take_patch(&t, &why) : take_input(&t, &why);
-	if (rc == 0)
+	if (rc == 0) {
 		finish_taking(v, run, id, &t);
-	else
+	} else {
+		err_wrap(&why, "%s", err_quote(q, t.name, strlen(t.name)));
 		run_note(t.run, why.msg);
+	}
 	if (rc < 0 && e)
 		*e = why;
 	run_unref(t.run);
