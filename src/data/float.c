@@ -220,8 +220,8 @@ uint8_t smallfloat_from_float(enum dtype t, float v, bool saturate)
 		return t == DTYPE_F8_E8M0 ? e8m0_from_float(v, saturate) : 0;
 	sign = signbit(v) ? 1u << (f->exp_bits + f->man_bits) : 0;
 	if (isnan(v)) {
-		if (f->kind == SMALL_FINITE)
-			return sign | f->max;
+		if (f->kind == SMALL_FINITE) /* none: ONNX gives -0 */
+			return 1u << (f->exp_bits + f->man_bits);
 		return f->kind == SMALL_FNUZ ? 0x80 : sign | 0x7f;
 	}
 	if (isinf(v))

@@ -140,6 +140,40 @@ static int cast_to_strings(struct op_call *c, struct err *e)
 	return 0;
 }
 
+/* float8_e8m0 holds powers of two; round_mode says which one. */
+static int cast_to_powers(struct op_call *c, struct err *e)
+{
+	const char *mode = op_attr_str(c, "round_mode", "up");
+	uint64_t n = op_nelems(c, 0);
+	const float *v;
+	void *p, *out;
+	float *power;
+	int rc = op_in_f32(c, 0, &v, e);
+
+	if (rc == 0)
+		rc = op_temp_array(c, n, sizeof(float), &p, e);
+	if (rc == 0)
+		rc = op_alloc(c, 0, DTYPE_F8_E8M0, &c->in[0].shape, &out, e);
+	if (rc < 0)
+		return rc;
+	power = p;
+	for (uint64_t i = 0; i < n; i++) {
+		int exponent;
+		float fraction = frexpf(v[i], &exponent); /* [0.5, 1) */
+
+		power[i] = v[i];
+		if (!isfinite(v[i]) || v[i] <= 0 || fraction == 0.5f ||
+		    strcmp(mode, "nearest") == 0)
+			continue;
+		power[i] = ldexpf(1, strcmp(mode, "up") == 0 ? exponent
+							     : exponent - 1);
+	}
+	if (op_convert(&c->env->kernel, DTYPE_F32, power, DTYPE_F8_E8M0, out, n,
+		       op_attr_int(c, "saturate", 1) != 0) < 0)
+		return op_bad_dtype(c, 0, e);
+	return 0;
+}
+
 static int eval_cast(struct op_call *c, struct err *e)
 {
 	bool saturate = op_attr_int(c, "saturate", 1) != 0;
@@ -155,6 +189,8 @@ static int eval_cast(struct op_call *c, struct err *e)
 		return cast_from_strings(c, to, e);
 	if (to == DTYPE_STRING)
 		return cast_to_strings(c, e);
+	if (to == DTYPE_F8_E8M0)
+		return cast_to_powers(c, e);
 	rc = op_alloc(c, 0, to, &c->in[0].shape, &out, e);
 	if (rc < 0)
 		return rc;

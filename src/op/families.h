@@ -21,6 +21,7 @@
 	X(qproduct)							       \
 	X(quantize)							       \
 	X(reduce)							       \
+	X(resize)							       \
 	X(scatter)							       \
 	X(search)							       \
 	X(sequence)							       \
