@@ -637,11 +637,8 @@ static void serve_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 			   size_t size)
 {
 	struct blob *b;
-	int rc = -EOPNOTSUPP;
+	int rc = vfs_getxattr(vfs_of(req), ino, name, &b, NULL);
 
-	/* ls -l asks every file for ACLs until it is told there are none. */
-	if (strncmp(name, "user.", 5) == 0)
-		rc = vfs_getxattr(vfs_of(req), ino, name, &b, NULL);
 	if (rc < 0)
 		fuse_reply_err(req, -rc);
 	else

@@ -40,7 +40,8 @@ static void check_view(size_t view, const struct tensor *t)
 
 	if (t->dtype != DTYPE_STRING)
 		bare.data = NULL;
-	if (view == NPY && !dtype_info(t->dtype)->descr) {
+	if (view == NPY && t->dtype != DTYPE_STRING &&
+	    !dtype_info(t->dtype)->descr) {
 		CHECK_INT(views[view]->size(&bare, &size, &e), -EOPNOTSUPP);
 		CHECK_INT(view_open(view, t, &b, &e), -EOPNOTSUPP);
 		return;
