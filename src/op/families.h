@@ -15,11 +15,13 @@
 	X(conv)								       \
 	X(gather)							       \
 	X(layout)							       \
+	X(loss)								       \
 	X(matmul)							       \
 	X(norm)								       \
 	X(pooling)							       \
 	X(qproduct)							       \
 	X(quantize)							       \
+	X(recurrent)							       \
 	X(reduce)							       \
 	X(resize)							       \
 	X(scatter)							       \

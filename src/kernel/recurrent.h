@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* recurrent - one step of RNN, GRU and LSTM cells, float32. */
+#ifndef KERNEL_RECURRENT_H
+#define KERNEL_RECURRENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum cell { CELL_RNN, CELL_GRU, CELL_LSTM };
+
+enum activation_kind {
+	ACTIVATION_TANH,
+	ACTIVATION_SIGMOID,
+	ACTIVATION_RELU,
+	ACTIVATION_AFFINE,
+	ACTIVATION_LEAKY_RELU,
+	ACTIVATION_THRESHOLDED_RELU,
+	ACTIVATION_SCALED_TANH,
+	ACTIVATION_HARD_SIGMOID,
+	ACTIVATION_ELU,
+	ACTIVATION_SOFTSIGN,
+	ACTIVATION_SOFTPLUS
+};
+
+struct activation {
+	enum activation_kind kind;
+	float alpha, beta;
+};
+
+float activation_apply(const struct activation *a, float x);
+
+/* Gates of one sequence of a batch: n hidden units. */
+struct recurrent {
+	enum cell cell;
+	size_t n;
+	struct activation f, g, h;
+	float clip;		  /* 0: none */
+	bool linear_before_reset; /* GRU */
+	bool coupled;		  /* LSTM: forget = 1 - input */
+	const float *peephole;	  /* LSTM: i o f, n each; or NULL */
+};
+
+/*
+ * x: gates' inputs, W x + all biases (GRU: without the recurrence bias of
+ * the hidden gate); rec: R h_prev (GRU: of the hidden gate too, used when
+ * linear_before_reset); rec_bias: the GRU's hidden gate's, or NULL.
+ * Gate orders are ONNX's: RNN i; GRU z r h; LSTM i o f c.
+ */
+void recurrent_rnn(const struct recurrent *r, const float *x, const float *rec,
+		   float *hidden);
+/* LSTM: hidden and cell are the previous ones and become the new ones. */
+void recurrent_lstm(const struct recurrent *r, const float *x, const float *rec,
+		    float *hidden, float *cell);
+/*
+ * GRU in two halves: gates fills z and r; hidden needs rec of the hidden gate
+ * (R h_prev, or R (r h_prev) where !linear_before_reset).
+ */
+void recurrent_gru_gates(const struct recurrent *r, const float *x,
+			 const float *rec, float *z, float *reset);
+void recurrent_gru_hidden(const struct recurrent *r, const float *x,
+			  const float *rec, const float *rec_bias,
+			  const float *z, const float *reset, float *hidden);
+
+#endif
