@@ -126,11 +126,15 @@ int program_subplan(struct engine *en, struct program *p,
 
 /* infer.c */
 /*
- * Types and shapes of everything that depends on the marked values (NULL: of
- * everything), and of the values marked on the way.  Forgets what was computed
- * there.  run.binding held.
+ * Drops all that depends on the marked values, and marks it.  engine.lock and
+ * run.binding held.
  */
-int infer_from(struct run *r, bool *dirty, struct err *e);
+void infer_forget(struct run *r, bool *dirty);
+/*
+ * Types and shapes of everything that is marked (NULL: of everything).
+ * run.binding held.
+ */
+int infer_types(struct run *r, const bool *dirty, struct err *e);
 
 /* plan.c */
 struct plan {

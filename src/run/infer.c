@@ -82,18 +82,17 @@ static void merge_declared(const struct value *v, struct tensor *t)
 			t->shape.dims[i] = v->type->shape.dims[i];
 }
 
+/* A value that somebody computed meanwhile knows its type better. */
 static void publish_type(struct run *r, value_id id, struct tensor *t,
 			 node_id blocked)
 {
 	struct slot *s = &r->slots[id];
 
 	pthread_mutex_lock(&r->en->lock);
-	if (!s->is_given) {
-		cache_remove(r->en, &s->value);
-		tensor_drop(&s->value.t);
-		s->value.t = *t;
-		s->version++;
+	if (!s->is_given)
 		s->blocked = blocked;
+	if (!s->is_given && !s->value.t.data) {
+		s->value.t = *t;
 		t->data = NULL;
 	}
 	pthread_mutex_unlock(&r->en->lock);
@@ -166,17 +165,7 @@ static node_id find_blocker(struct run *r, uint32_t i)
 	return NO_NODE;
 }
 
-static void forget_node(struct run *r, uint32_t i)
-{
-	pthread_mutex_lock(&r->en->lock);
-	free(r->nodes[i].failure);
-	r->nodes[i].failure = NULL;
-	r->nodes[i].epoch++;
-	r->nodes[i].order = 0;
-	pthread_mutex_unlock(&r->en->lock);
-}
-
-static int update_node(struct run *r, uint32_t i, bool *dirty, struct err *e)
+static int update_node(struct run *r, uint32_t i, struct err *e)
 {
 	const struct node *n = &r->g->nodes[i];
 	struct tensor *in = calloc((size_t)n->nin + 1, sizeof(*in));
@@ -189,7 +178,6 @@ static int update_node(struct run *r, uint32_t i, bool *dirty, struct err *e)
 		free(out);
 		return err_nomem(e, (n->nin + n->nout) * sizeof(*in));
 	}
-	forget_node(r, i);
 	for (k = 0; k < n->nin; k++)
 		if (n->in[k] != NO_VALUE)
 			in[k] = known_value(r, n->in[k]);
@@ -203,7 +191,6 @@ static int update_node(struct run *r, uint32_t i, bool *dirty, struct err *e)
 			continue;
 		}
 		merge_declared(&r->g->values[n->out[k]], &out[k]);
-		dirty[n->out[k]] = !r->slots[n->out[k]].is_given;
 		publish_type(r, n->out[k], &out[k], blocked);
 	}
 	for (k = 0; k < n->nin; k++)
@@ -213,7 +200,7 @@ static int update_node(struct run *r, uint32_t i, bool *dirty, struct err *e)
 	return 0;
 }
 
-static bool is_affected(struct run *r, const struct node *n,
+static bool is_affected(const struct run *r, const struct node *n,
 			const bool *dirty)
 {
 	uint32_t k;
@@ -232,6 +219,45 @@ static bool is_affected(struct run *r, const struct node *n,
 	return false;
 }
 
+/* engine.lock held. */
+static void forget_node(struct run *r, uint32_t i, bool *dirty)
+{
+	const struct node *n = &r->g->nodes[i];
+	uint32_t k;
+
+	free(r->nodes[i].failure);
+	r->nodes[i].failure = NULL;
+	r->nodes[i].epoch++;
+	r->nodes[i].order = 0;
+	for (k = 0; k < n->nout; k++) {
+		struct slot *s;
+
+		if (n->out[k] == NO_VALUE)
+			continue;
+		s = &r->slots[n->out[k]];
+		if (s->is_given)
+			continue;
+		dirty[n->out[k]] = true;
+		cache_remove(r->en, &s->value);
+		blob_unref(s->value.t.data);
+		s->value.t.data = NULL;
+		s->version++;
+	}
+}
+
+/*
+ * All at once: who computes at the same time must never see some of it old
+ * and some of it new.
+ */
+void infer_forget(struct run *r, bool *dirty)
+{
+	uint32_t i;
+
+	for (i = 0; i < r->g->nnodes; i++)
+		if (is_affected(r, &r->g->nodes[i], dirty))
+			forget_node(r, i, dirty);
+}
+
 /* Values that no node makes: declared inputs and initializers. */
 static void reset_leaf(struct run *r, value_id id)
 {
@@ -247,24 +273,17 @@ static void reset_leaf(struct run *r, value_id id)
 	publish_type(r, id, &t, NO_NODE);
 }
 
-int infer_from(struct run *r, bool *dirty, struct err *e)
+int infer_types(struct run *r, const bool *dirty, struct err *e)
 {
 	const struct graph *g = r->g;
-	bool *mine = NULL;
 	uint32_t i;
 	int rc = 0;
 
-	if (!dirty) {
-		mine = calloc((size_t)g->nvalues + 1, sizeof(*mine));
-		if (!mine)
-			return err_nomem(e, g->nvalues);
-	}
 	for (i = 0; i < g->nvalues; i++)
-		if (g->values[i].producer == NO_NODE && (mine || dirty[i]))
+		if (g->values[i].producer == NO_NODE && (!dirty || dirty[i]))
 			reset_leaf(r, i);
 	for (i = 0; rc == 0 && i < g->nnodes; i++)
-		if (mine || is_affected(r, &g->nodes[i], dirty))
-			rc = update_node(r, i, mine ? mine : dirty, e);
-	free(mine);
+		if (!dirty || is_affected(r, &g->nodes[i], dirty))
+			rc = update_node(r, i, e);
 	return rc;
 }

@@ -60,7 +60,7 @@ int run_new(struct engine *en, const struct model *m, struct run **out,
 	for (i = 0; rc == 0 && i < r->g->nvalues; i++)
 		r->slots[i].blocked = NO_NODE;
 	if (rc == 0 && !r->g->broken)
-		rc = infer_from(r, NULL, e);
+		rc = infer_types(r, NULL, e);
 	if (rc < 0) {
 		free_run(r);
 		return rc;
@@ -150,9 +150,10 @@ static int replace(struct run *r, value_id v, struct tensor *t, struct err *e)
 	r->note[0] = '\0';
 	if (t)
 		t->data = NULL;
+	infer_forget(r, dirty);
 	pthread_mutex_unlock(&r->en->lock);
 	tensor_drop(&old);
-	rc = infer_from(r, dirty, e);
+	rc = infer_types(r, dirty, e);
 	free(dirty);
 	return rc;
 }
