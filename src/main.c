@@ -250,9 +250,9 @@ static const char *base_name(const char *path)
 }
 
 /* NAME=SOURCE, unless a file of that very name is there. */
-static void split_source(const char *arg, struct vfs_mount *out)
+static void split_source(char *arg, struct vfs_mount *out)
 {
-	const char *eq = strchr(arg, '=');
+	char *eq = strchr(arg, '=');
 	struct stat st;
 
 	out->path = arg;
@@ -260,7 +260,8 @@ static void split_source(const char *arg, struct vfs_mount *out)
 	if (!eq || eq == arg || memchr(arg, '/', (size_t)(eq - arg)) ||
 	    stat(arg, &st) == 0)
 		return;
-	out->name = strndup(arg, (size_t)(eq - arg));
+	*eq = '\0';
+	out->name = arg;
 	out->path = eq + 1;
 }
 
@@ -282,7 +283,7 @@ static int load_grafted(const struct options *opt, const char *path,
 	return rc;
 }
 
-static int load_source(const struct options *opt, const char *arg,
+static int load_source(const struct options *opt, char *arg,
 		       struct vfs_mount *out)
 {
 	struct err e = {0};

@@ -431,6 +431,17 @@ static void reply_bytes(fuse_req_t req, struct blob *b, size_t size, off_t off)
 		reply_copy(req, b, size, off);
 }
 
+/*
+ * The reader may close the file, and another thread of ours release it, before
+ * the reply has returned.
+ */
+static void reply_held(fuse_req_t req, struct blob *b, size_t size, off_t off)
+{
+	blob_ref(b);
+	reply_bytes(req, b, size, off);
+	blob_unref(b);
+}
+
 static void late_read(struct job *j)
 {
 	struct request *r = (struct request *)j;
@@ -467,7 +478,7 @@ static void serve_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 					.off = off},
 		      late_read);
 	else
-		reply_bytes(req, b, size, off);
+		reply_held(req, b, size, off);
 }
 
 static void serve_release(fuse_req_t req, fuse_ino_t ino,

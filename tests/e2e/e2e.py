@@ -124,7 +124,9 @@ def mounted(*sources, options=()):
             assert proc.poll() is None, "modelfs died with %d: %r" % (
                 proc.returncode, proc.stderr.read())
         finally:
-            end_mount(mnt, proc)
+            says = end_mount(mnt, proc)
+        # A sanitizer has its say when the program ends.
+        same(proc.returncode, 0, says)
 
 
 def end_mount(mnt, proc):
@@ -136,6 +138,8 @@ def end_mount(mnt, proc):
         proc.kill()
         proc.wait()
         raise AssertionError("modelfs did not end after umount")
+    else:
+        return proc.stderr.read().decode("utf-8", "replace")
     finally:
         proc.stdout.close()
         proc.stderr.close()
