@@ -8,6 +8,7 @@
 /* clang-format off */
 #define OP_FAMILIES(X)							       \
 	X(activation)							       \
+	X(attention)							       \
 	X(binary)							       \
 	X(cast)								       \
 	X(constant)							       \

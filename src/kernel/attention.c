@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernel/attention.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "kernel/gemm.h"
+
+static void locate(const struct attention *a, const struct attention_view *v,
+		   size_t group, size_t *at)
+{
+	for (size_t i = 0; i < a->batch * a->q_heads; i++)
+		at[i] = i / a->q_heads * v->batch +
+			i % a->q_heads / group * v->head;
+}
+
+static void probe(const struct attention *a, int when, size_t row,
+		  const float *s)
+{
+	if (a->probe && a->probe_at == when)
+		memcpy(a->probe + row * a->kv_len, s, a->kv_len * sizeof(*s));
+}
+
+/* Keys [lo, hi) that row i of batch b may see. */
+static void visible(const struct attention *a, size_t b, size_t i, size_t *lo,
+		    size_t *hi)
+{
+	int64_t last =
+		a->offset ? (int64_t)i + a->offset[b] + 1 : (int64_t)i + 1;
+	int64_t n = (int64_t)a->kv_len, first;
+
+	if (a->valid && a->valid[b] < n)
+		n = a->valid[b];
+	if (!a->causal)
+		last = n;
+	first = a->causal && a->window > 0 ? last - a->window : 0;
+	last = last < 0 ? 0 : last > n ? n : last;
+	*hi = last < 0 ? 0 : (size_t)last;
+	*lo = first < 0 ? 0 : (size_t)first;
+}
+
+static void soften(float *s, size_t n)
+{
+	float max = -INFINITY, sum = 0;
+
+	for (size_t j = 0; j < n; j++)
+		max = s[j] > max ? s[j] : max;
+	if (max == -INFINITY) { /* sees nothing: attends to nothing */
+		memset(s, 0, n * sizeof(*s));
+		return;
+	}
+	for (size_t j = 0; j < n; j++) {
+		s[j] = expf(s[j] - max);
+		sum += s[j];
+	}
+	for (size_t j = 0; j < n; j++)
+		s[j] /= sum;
+}
+
+static void score_row(const struct attention *a, size_t row)
+{
+	size_t i = row % a->q_len, bh = row / a->q_len;
+	size_t b = bh / a->q_heads, h = bh % a->q_heads, lo, hi;
+	float *s = a->scores + row * a->kv_len;
+
+	probe(a, 0, row, s);
+	for (size_t j = 0; j < a->kv_len && a->softcap > 0; j++)
+		s[j] = a->softcap * tanhf(s[j] / a->softcap);
+	probe(a, 1, row, s);
+	if (a->bias.p) {
+		const float *bias = a->bias.p + b * a->bias.batch +
+				    h * a->bias.head + i * a->bias.row;
+
+		for (size_t j = 0; j < a->kv_len; j++)
+			s[j] = j < a->bias_cols ? s[j] + bias[j] : -INFINITY;
+	}
+	visible(a, b, i, &lo, &hi);
+	for (size_t j = 0; j < a->kv_len; j++) {
+		if (j < lo || j >= hi)
+			s[j] = -INFINITY;
+	}
+	probe(a, 2, row, s);
+	soften(s, a->kv_len);
+	probe(a, 3, row, s);
+}
+
+static void score_rows(void *ctx, size_t begin, size_t end)
+{
+	for (size_t row = begin; row < end; row++)
+		score_row(ctx, row);
+}
+
+void attention_run(const struct kernel *k, const struct attention *a)
+{
+	size_t n = a->batch * a->q_heads, group = a->q_heads / a->kv_heads;
+	struct gemm g = {.type = NUM_F32,
+			 .trans_b = true,
+			 .m = a->q_len,
+			 .n = a->kv_len,
+			 .k = a->dim,
+			 .lda = a->q.row,
+			 .ldb = a->k.row,
+			 .ldc = a->kv_len,
+			 .batch = n,
+			 .alpha = (double)a->scale,
+			 .a_at = a->at,
+			 .b_at = a->at + n,
+			 .c_step = a->q_len * a->kv_len};
+
+	locate(a, &a->q, 1, a->at);
+	locate(a, &a->k, group, a->at + n);
+	gemm_run(k, &g, a->q.p, a->k.p, a->scores);
+	if (kernel_stopped(k))
+		return;
+	kernel_for(k, n * a->q_len, 4096 / (a->kv_len + 1) + 1, score_rows,
+		   (void *)a);
+	/* Outputs may be strided: one product a head. */
+	locate(a, &a->v, group, a->at + n);
+	for (size_t i = 0; i < n; i++)
+		a->at[i] = i * g.c_step;
+	for (size_t b = 0; b < a->batch && !kernel_stopped(k); b++) {
+		size_t first = b * a->q_heads;
+		struct gemm o = {.type = NUM_F32,
+				 .m = a->q_len,
+				 .n = a->v_dim,
+				 .k = a->kv_len,
+				 .lda = a->kv_len,
+				 .ldb = a->v.row,
+				 .ldc = a->out_row,
+				 .alpha = 1,
+				 .batch = a->q_heads,
+				 .a_at = a->at + first,
+				 .b_at = a->at + n + first,
+				 .c_step = a->out_head};
+
+		gemm_run(k, &o, a->scores, a->v.p, a->out + b * a->out_batch);
+	}
+}
+
+/* ---- rotation ---- */
+struct rotate_job {
+	const struct rotary *r;
+	const float *x;
+	float *y;
+};
+
+static void rotate_row(const struct rotary *r, const float *cos,
+		       const float *sin, const float *x, float *y)
+{
+	size_t half = r->dim / 2;
+
+	memcpy(y + r->dim, x + r->dim, (r->head_dim - r->dim) * sizeof(*x));
+	for (size_t i = 0; i < half; i++) {
+		size_t p = r->interleaved ? 2 * i : i;
+		size_t q = r->interleaved ? 2 * i + 1 : i + half;
+		float a = x[p], b = x[q];
+
+		y[p] = a * cos[i] - b * sin[i];
+		y[q] = a * sin[i] + b * cos[i];
+	}
+}
+
+static void rotate_rows(void *ctx, size_t begin, size_t end)
+{
+	const struct rotate_job *j = ctx;
+	const struct rotary *r = j->r;
+
+	for (size_t i = begin; i < end; i++) {
+		size_t row = i % r->len, h = i / r->len % r->heads;
+		size_t b = i / r->len / r->heads;
+		size_t at = b * r->step_batch + h * r->step_head +
+			    row * r->step_row;
+		size_t cache = (size_t)r->rows[b * r->len + row] * (r->dim / 2);
+
+		rotate_row(r, r->cos + cache, r->sin + cache, j->x + at,
+			   j->y + at);
+	}
+}
+
+void attention_rotate(const struct kernel *k, const struct rotary *r,
+		      const float *x, float *y)
+{
+	struct rotate_job j = {r, x, y};
+
+	kernel_for(k, r->batch * r->heads * r->len, 1024, rotate_rows, &j);
+}
