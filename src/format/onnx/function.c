@@ -100,8 +100,7 @@ static const Onnx__Attribute *find_attr(Onnx__Attribute **attrs, size_t n,
 					const ProtobufCBinaryData *name)
 {
 	for (size_t i = 0; i < n; i++)
-		if (onnx_equal(&attrs[i]->name, (const char *)name->data,
-			       name->len))
+		if (onnx_equal(&attrs[i]->name, (char *)name->data, name->len))
 			return attrs[i];
 	return NULL;
 }
@@ -139,6 +138,8 @@ static int bind_names(struct onnx *o, struct onnx_scope *s,
 
 		if (!name)
 			return err_nomem(e, sizeof(*name));
+		if (formal[i].len == 0)
+			continue;
 		rc = onnx_rename(o, s->parent, i < nactual ? &actual[i] : &none,
 				 name, e);
 		if (rc < 0)

@@ -47,7 +47,8 @@ static int add_prefix(struct onnx *o, const struct span *prefix,
 	if (!p)
 		return err_nomem(e, len);
 	memcpy(p, prefix->p, prefix->len);
-	memcpy(p + prefix->len, name->data, name->len);
+	if (name->len > 0)
+		memcpy(p + prefix->len, name->data, name->len);
 	*out = (struct span){p, len};
 	return 0;
 }
@@ -534,6 +535,8 @@ static int index_initializers(const Onnx__Graph *proto, struct map *names,
 	for (size_t i = 0; rc == 0 && i < proto->n_initializer; i++) {
 		const ProtobufCBinaryData *b = &proto->initializer[i]->name;
 
+		if (b->len == 0)
+			continue;
 		rc = map_add(names, b->data, b->len, i);
 		if (rc == -EEXIST)
 			return err_set(
@@ -543,7 +546,7 @@ static int index_initializers(const Onnx__Graph *proto, struct map *names,
 	for (size_t i = 0; rc == 0 && i < proto->n_sparse_initializer; i++) {
 		const Onnx__Tensor *t = proto->sparse_initializer[i]->values;
 
-		if (t)
+		if (t && t->name.len > 0)
 			rc = map_set(names, t->name.data, t->name.len, i);
 	}
 	return rc < 0 ? err_nomem(e, 0) : 0;
@@ -560,7 +563,7 @@ static int add_inputs(struct onnx *o, struct graph *g, struct onnx_scope *s,
 		uint64_t idx;
 		value_id v;
 
-		if (map_get(names, b->data, b->len, &idx))
+		if (b->len == 0 || map_get(names, b->data, b->len, &idx))
 			continue;
 		rc = get_value(o, g, s, b, &v, e);
 		if (rc == 0 && v != NO_VALUE && !g->values[v].is_input)

@@ -142,7 +142,7 @@ static int add_metadata(struct onnx *o, struct err *e)
 		struct text name = {0};
 
 		text_add(&name, "metadata_props/");
-		text_add_bytes(&name, p->key.data, p->key.len);
+		text_add_bytes(&name, onnx_span(&p->key).p, p->key.len);
 		if (name.failed)
 			rc = err_nomem(e, p->key.len);
 		else
