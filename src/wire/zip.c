@@ -23,6 +23,7 @@
 #include "modelfs/source.h"
 
 #define LOCAL_HEADER 30
+#define END_RECORD 22
 #define LOCAL_SIGNATURE 0x04034b50u
 #define FLAG_ENCRYPTED 1u
 #define METHOD_STORED 0
@@ -224,6 +225,8 @@ static void check_method(struct zipfile_member *m, const zip_stat_t *st)
 		spoil(m, EOPNOTSUPP, "unknown compression");
 	if (m->method == METHOD_STORED && m->size != m->csize)
 		spoil(m, EIO, "stored, but of two sizes");
+	if (m->csize == 0 && m->size > 0)
+		spoil(m, EIO, "nothing cannot inflate to something");
 	if (m->method == METHOD_DEFLATED && m->size / RATIO_MAX > m->csize)
 		spoil(m, EIO, "it cannot inflate to its size");
 }
@@ -255,6 +258,9 @@ static int read_member(struct zipfile *z, struct feed *f, zip_t *za,
 			       err_quote(quoted, m->name, m->name_len));
 	if (rc < 0)
 		return err_nomem(e, m->name_len);
+	/* Of an empty member libzip does not look at the header, either. */
+	if (m->csize == 0)
+		return 0;
 	if (!find_header(f, za, i, header)) {
 		spoil(m, EIO, "no header");
 		return 0;
@@ -307,7 +313,8 @@ static int read_members(struct zipfile *z, struct feed *f, zip_t *za,
 		uint64_t header = 0;
 
 		rc = read_member(z, f, za, i, &header, e);
-		if (rc == 0 && z->members[i].error != EIO)
+		if (rc == 0 && z->members[i].data_off > 0 &&
+		    z->members[i].error != EIO)
 			iv[niv++] = (struct interval){
 				f->off + header,
 				z->members[i].data_off + z->members[i].csize};
@@ -322,10 +329,14 @@ int zipfile_open(struct source *src, uint64_t off, uint64_t len,
 		 struct zipfile **out, struct err *e)
 {
 	struct feed f = {.src = src, .off = off, .len = len};
-	struct zipfile *z = calloc(1, sizeof(*z));
+	struct zipfile *z;
 	zip_t *za = NULL;
 	int rc;
 
+	/* To libzip, nothing at all is an archive of nothing. */
+	if (len < END_RECORD)
+		return err_set(e, EINVAL, "no ZIP archive");
+	z = calloc(1, sizeof(*z));
 	if (!z)
 		return err_nomem(e, sizeof(*z));
 	z->src = source_ref(src);
@@ -378,6 +389,10 @@ int zipfile_data(const struct zipfile *z, const struct zipfile_member *m,
 {
 	if (m->error) {
 		*out = blob_fail(m->size, m->error, m->why);
+		return *out ? 0 : err_nomem(e, 0);
+	}
+	if (m->size == 0) {
+		*out = blob_copy("", 0);
 		return *out ? 0 : err_nomem(e, 0);
 	}
 	if (m->method == METHOD_STORED)

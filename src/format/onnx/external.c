@@ -71,6 +71,8 @@ static int open_file(struct onnx_files *f, const ProtobufCBinaryData *loc,
 	uint64_t idx;
 	int rc;
 
+	if (loc->len == 0)
+		return err_set(e, EPERM, "external data without a location");
 	if (!f->in ||
 	    memmem(loc->data, loc->len, MEMORY_MARK, strlen(MEMORY_MARK)))
 		return err_set(e, EPERM, "external data is not allowed here");
