@@ -14,6 +14,7 @@
 	X(constant)							       \
 	X(control)							       \
 	X(conv)								       \
+	X(einsum)							       \
 	X(gather)							       \
 	X(layout)							       \
 	X(loss)								       \
@@ -29,6 +30,7 @@
 	X(search)							       \
 	X(sequence)							       \
 	X(shape)							       \
+	X(signal)							       \
 	X(slice)							       \
 	X(softmax)							       \
 	X(unary)							       \
