@@ -23,7 +23,10 @@ struct err {
 int err_set(struct err *e, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Puts "fmt: " before the text there is; returns -e->code. */
+/*
+ * Puts "fmt: " before the text there is; returns -e->code, or -EIO where e is
+ * NULL, which does not know the code.
+ */
 int err_wrap(struct err *e, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

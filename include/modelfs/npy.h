@@ -48,5 +48,8 @@ int npy_read_header(struct blob *file, struct npy_info *out, struct err *e);
  * DTYPE_STRING).  EIO when the file is shorter than its shape.
  */
 int npy_read(struct blob *file, struct tensor *out, struct err *e);
+/* The same for a header that was read already. */
+int npy_read_data(struct blob *file, const struct npy_info *info,
+		  struct tensor *out, struct err *e);
 
 #endif

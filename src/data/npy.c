@@ -570,32 +570,38 @@ static int read_strings(struct blob *data, const struct npy_info *info,
 	return *out ? 0 : err_nomem(e, nelems);
 }
 
-int npy_read(struct blob *file, struct tensor *out, struct err *e)
+int npy_read_data(struct blob *file, const struct npy_info *info,
+		  struct tensor *out, struct err *e)
 {
-	struct npy_info info;
 	struct blob *data;
 	uint64_t nelems;
-	int rc = npy_read_header(file, &info, e);
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	if (!shape_nelems(&info.shape, &nelems))
+	if (!shape_nelems(&info->shape, &nelems))
 		return err_set(e, EINVAL, ".npy shape is too large");
-	rc = open_elements(file, &info, nelems, &data, e);
+	rc = open_elements(file, info, nelems, &data, e);
 	if (rc < 0)
 		return rc;
-	if (info.dtype == DTYPE_STRING) {
-		rc = read_strings(data, &info, nelems, &data, e);
+	if (info->dtype == DTYPE_STRING) {
+		rc = read_strings(data, info, nelems, &data, e);
 		if (rc < 0)
 			return rc;
-	} else if (info.swapped) {
-		data = blob_swap(data, info.kind == 'c' ? info.itemsize / 2
-							: info.itemsize);
+	} else if (info->swapped) {
+		data = blob_swap(data, info->kind == 'c' ? info->itemsize / 2
+							 : info->itemsize);
 		if (!data)
 			return err_nomem(e, sizeof(struct blob));
 	}
-	out->dtype = info.dtype;
-	out->shape = info.shape;
+	out->dtype = info->dtype;
+	out->shape = info->shape;
 	out->data = data;
 	return 0;
+}
+
+int npy_read(struct blob *file, struct tensor *out, struct err *e)
+{
+	struct npy_info info;
+	int rc = npy_read_header(file, &info, e);
+
+	return rc < 0 ? rc : npy_read_data(file, &info, out, e);
 }

@@ -18,6 +18,8 @@
 #define NFORMATS_MAX 64
 
 const struct format *const formats[] = {
+	&format_npy,
+	&format_npz,
 	&format_onnx,
 	&format_pickle,
 	&format_pytorch,

@@ -5,6 +5,8 @@
 
 #include "modelfs/format.h"
 
+extern const struct format format_npy;
+extern const struct format format_npz;
 extern const struct format format_onnx;
 extern const struct format format_pickle;
 extern const struct format format_pytorch;

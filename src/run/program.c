@@ -99,14 +99,17 @@ static int load_weight(struct engine *en, const struct param *param,
 		       struct tensor *out, struct err *e)
 {
 	struct tensor t = param_tensor(param);
+	char q[ERR_QUOTED];
 	void *data;
 	int rc;
 
-	if (!t.data)
-		return err_set(e, ENODATA, "%s has no data", param->full_name);
-	rc = blob_status(t.data, e);
-	if (rc < 0)
-		return err_wrap(e, "%s", param->full_name);
+	rc = t.data ? blob_status(t.data, e)
+		    : err_set(e, ENODATA, "has no data");
+	if (rc < 0) {
+		err_wrap(e, "%s",
+			 err_quote(q, param->full_name, param->full_len));
+		return rc;
+	}
 	if (blob_bytes(t.data)) {
 		*out = tensor_ref(&t);
 		return 0;

@@ -18,6 +18,7 @@ static int param_open(const struct mount *m, const struct place *p,
 {
 	const struct param *param = m->model->params[p->id];
 	struct tensor t = param_tensor(param);
+	char q[ERR_QUOTED];
 	int rc;
 
 	if (strcmp(views[p->view]->suffix, ".dtype") == 0 &&
@@ -29,13 +30,14 @@ static int param_open(const struct mount *m, const struct place *p,
 	}
 	if (!views[p->view]->needs_data)
 		return view_open(p->view, &t, out, e);
-	if (!t.data)
-		return err_set(e, ENODATA, "%s has no data",
-			       param->full_name);
-	rc = blob_status(t.data, e);
+	rc = t.data ? blob_status(t.data, e)
+		    : err_set(e, ENODATA, "has no data");
 	if (rc == 0)
 		rc = view_open(p->view, &t, out, e);
-	return rc < 0 ? err_wrap(e, "%s", param->full_name) : 0;
+	if (rc < 0)
+		err_wrap(e, "%s",
+			 err_quote(q, param->full_name, param->full_len));
+	return rc;
 }
 
 /* What opening would show; 0 where opening is an error. */

@@ -311,6 +311,39 @@ def difficult_names():
 
 
 @case
+def numpy_archives():
+    arrays = {
+        "layer.0.weight": np.arange(6.0).reshape(2, 3),
+        "layer.0.fortran": np.asfortranarray(np.arange(12).reshape(3, 4)),
+        "big_endian": np.arange(5, dtype=">i4"),
+        "scalar": np.float16(1.5),
+        "empty": np.zeros((0, 3), "u1"),
+        "words": np.array(["", "yé", "\U0001f600"]),
+        "large": np.arange(400000, dtype="f8"),
+    }
+    odd = {"object": np.array([None, {}], dtype=object),
+           "record": np.zeros(3, [("a", "f4"), ("b", "i2", (2,))])}
+    with tempdir() as tmp:
+        np.savez(tmp + "/stored.npz", **arrays, **odd)
+        np.savez_compressed(tmp + "/packed.npz", **arrays, **odd)
+        for name in ["stored.npz", "packed.npz"]:
+            with mounted(os.path.join(tmp, name)) as mnt:
+                for key, a in arrays.items():
+                    path = os.path.join(mnt, "tensors", key)
+                    b = np.load(path + ".npy")
+                    assert b.shape == a.shape and (b == a).all(), key
+                same(read(mnt, "model/big_endian"),
+                     np.arange(5, dtype="<i4").tobytes())
+                for key, a in odd.items():
+                    path = os.path.join(mnt, "tensors", key)
+                    same(text(path + ".shape"), "%d\n" % len(a))
+                    fails_with(errno.EOPNOTSUPP, read, path)
+        with mounted(os.path.join(DIGITS, "image.npy")) as mnt:
+            same(text(mnt, "model/image.shape"), "1 1 8 8\n")
+            same(read(mnt, "model/image.npy"), read(IMAGE))
+
+
+@case
 def several_models():
     with mounted("one=" + ONNX, "two=" + SAFETENSORS) as mnt:
         same(sorted(os.listdir(mnt)), ["one", "two"])
