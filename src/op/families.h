@@ -26,6 +26,7 @@
 	X(recurrent)							       \
 	X(reduce)							       \
 	X(resize)							       \
+	X(sample)							       \
 	X(scatter)							       \
 	X(search)							       \
 	X(sequence)							       \
@@ -34,6 +35,7 @@
 	X(slice)							       \
 	X(softmax)							       \
 	X(unary)							       \
+	X(vision)							       \
 	X(where)
 /* clang-format on */
 

@@ -325,7 +325,7 @@ static int64_t mel_edge(int64_t i, int64_t nbins, const double lo_hi[2],
 	double mel = lo + (double)i * (hi - lo) / (double)(nbins + 2);
 	double at = floor((length + 1) * hz_of(mel) / rate);
 
-	return at < 0 ? 0 : at > 0x1p40 ? (int64_t)1 << 40 : (int64_t)at;
+	return !(at >= 0) ? 0 : at > 0x1p40 ? (int64_t)1 << 40 : (int64_t)at;
 }
 
 /* One filter: rises from edge to edge, and falls to the next one. */
