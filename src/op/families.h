@@ -19,10 +19,12 @@
 	X(layout)							       \
 	X(loss)								       \
 	X(matmul)							       \
+	X(newest)							       \
 	X(norm)								       \
 	X(pooling)							       \
 	X(qproduct)							       \
 	X(quantize)							       \
+	X(random)							       \
 	X(recurrent)							       \
 	X(reduce)							       \
 	X(resize)							       \
@@ -34,6 +36,7 @@
 	X(signal)							       \
 	X(slice)							       \
 	X(softmax)							       \
+	X(string)							       \
 	X(unary)							       \
 	X(vision)							       \
 	X(where)
