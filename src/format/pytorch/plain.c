@@ -12,6 +12,7 @@
 #include "modelfs/reader.h"
 #include "modelfs/source.h"
 
+#include "format/formats.h"
 #include "format/pytorch/pytorch.h"
 
 /* There is no container: a persistent id means nothing here. */
@@ -55,11 +56,15 @@ static int read(const struct input *in, struct model *m, struct err *e)
 	return rc;
 }
 
-/* Protocols 2 to 5 say so; 0 and 1 begin like any text. */
+/*
+ * Protocols 2 to 5 say so; 0 and 1 begin like any text.  A broken file of
+ * torch.save is not to be taken for the pickle that it begins with.
+ */
 static int probe(const struct input *in)
 {
 	if (!in->file || in->nhead < 3 || in->head[0] != 0x80 ||
-	    in->head[1] < 2 || in->head[1] > 5)
+	    in->head[1] < 2 || in->head[1] > 5 ||
+	    format_pytorch_legacy.probe(in) > 0)
 		return 0;
 	return 50;
 }
