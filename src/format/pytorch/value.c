@@ -41,7 +41,7 @@ bool torch_is_plain(const struct pickle_node *n)
 	if (is_scalar(n))
 		return true;
 	if (n->kind == PICKLE_DICT)
-		return n->nitems == 0;
+		return n->nitems == 0 && !n->state;
 	if (!is_sequence(n) || n->nitems > SEQUENCE_MAX)
 		return false;
 	for (size_t i = 0; i < n->nitems; i++)
