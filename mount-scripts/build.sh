@@ -12,7 +12,7 @@ build=${MODELFS_BUILD:-$top/build}
 libraries="fuse3 libprotobuf-c libzip zlib openblas jansson"
 packages="gcc libc6-dev make autoconf automake pkg-config fuse3 libfuse3-dev
 	protobuf-c-compiler libprotobuf-c-dev libzip-dev zlib1g-dev
-	libopenblas-dev libjansson-dev"
+	libopenblas-dev libjansson-dev libseccomp-dev"
 
 say() {
 	printf '\n==> %s\n' "$*"

@@ -8,22 +8,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/sources.h"
 #include "fuse/mount.h"
 #include "modelfs/err.h"
 #include "modelfs/format.h"
 #include "modelfs/log.h"
-#include "modelfs/model.h"
 #include "modelfs/run.h"
 #include "modelfs/vfs.h"
+#include "sandbox/sandbox.h"
 
 /* INTERFACE: exit status. */
 enum { EXIT_MODEL = 1, EXIT_USAGE = 2, EXIT_MOUNT = 3 };
 
-#define SOURCES_MAX 255
 #define O_MAX 64
 #define INPUTS_MAX 256
 #define CLI_RUN "cli"
@@ -39,7 +39,7 @@ struct options {
 	const char *graph;
 	unsigned threads;
 	uint64_t memory;
-	bool foreground, debug, lenient;
+	bool foreground, debug, lenient, no_sandbox;
 	char **args;
 	int nargs;
 };
@@ -60,7 +60,8 @@ static const char help[] =
 	"  -f                 stay in the foreground\n"
 	"  -d                 the same, with FUSE debug output\n"
 	"  -o OPT[,OPT...]    allow_other, ro, fsname=..., and other mount\n"
-	"                     options; lenient: list what is damaged\n"
+	"                     options; lenient: list what is damaged;\n"
+	"                     nosandbox: keep all rights while mounted\n"
 	"  -t, --threads N    threads that compute (default: processors)\n"
 	"  -m, --memory SIZE  budget for activations, e.g. 2G\n"
 	"                     (default: a quarter of the memory)\n"
@@ -139,6 +140,10 @@ static bool parse_o(struct options *opt, char *list)
 			continue;
 		if (strcmp(item, "lenient") == 0) {
 			opt->lenient = true;
+			continue;
+		}
+		if (strcmp(item, "nosandbox") == 0) {
+			opt->no_sandbox = true;
 			continue;
 		}
 		if (opt->no == O_MAX)
@@ -240,101 +245,6 @@ static int parse_options(struct options *opt, int argc, char **argv)
 	return -1;
 }
 
-/* ---- models ---- */
-
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash && slash[1] ? slash + 1 : path;
-}
-
-/* NAME=SOURCE, unless a file of that very name is there. */
-static void split_source(char *arg, struct vfs_mount *out)
-{
-	char *eq = strchr(arg, '=');
-	struct stat st;
-
-	out->path = arg;
-	out->name = base_name(arg);
-	if (!eq || eq == arg || memchr(arg, '/', (size_t)(eq - arg)) ||
-	    stat(arg, &st) == 0)
-		return;
-	*eq = '\0';
-	out->name = arg;
-	out->path = eq + 1;
-}
-
-static int load_grafted(const struct options *opt, const char *path,
-			struct model **out, struct err *e)
-{
-	struct model *weights;
-	int rc = format_load(path, opt->lenient, &weights, e);
-
-	if (rc < 0)
-		return rc;
-	rc = format_load(opt->graph, opt->lenient, out, e);
-	if (rc == 0) {
-		rc = model_graft(*out, weights, e);
-		if (rc < 0)
-			model_free(*out);
-	}
-	model_free(weights);
-	return rc;
-}
-
-static int load_source(const struct options *opt, char *arg,
-		       struct vfs_mount *out)
-{
-	struct err e = {0};
-	char q[ERR_QUOTED];
-	struct stat st;
-	int rc;
-
-	split_source(arg, out);
-	rc = opt->graph ? load_grafted(opt, out->path, &out->model, &e)
-			: format_load(out->path, opt->lenient, &out->model, &e);
-	if (rc < 0) {
-		log_line(LOG_ERROR, "%s: %s",
-			 err_quote(q, out->path, strlen(out->path)), e.msg);
-		return EXIT_MODEL;
-	}
-	if (stat(out->path, &st) == 0)
-		out->mtime = st.st_mtime;
-	return 0;
-}
-
-static bool has_twins(const struct vfs_mount *mounts, int n)
-{
-	int i, j;
-
-	for (i = 0; i < n; i++)
-		for (j = 0; j < i; j++)
-			if (strcmp(mounts[i].name, mounts[j].name) == 0)
-				return true;
-	return false;
-}
-
-static int load_sources(const struct options *opt, char **args, int n,
-			struct vfs_mount *mounts)
-{
-	int i, status;
-
-	for (i = 0; i < n; i++) {
-		status = load_source(opt, args[i], &mounts[i]);
-		if (status != 0) {
-			while (i-- > 0)
-				model_free(mounts[i].model);
-			return status;
-		}
-	}
-	if (!has_twins(mounts, n))
-		return 0;
-	for (i = 0; i < n; i++)
-		model_free(mounts[i].model);
-	return bad_usage("two models of one name: use NAME=SOURCE");
-}
-
 /* ---- the commands ---- */
 
 static int fail(int status, const struct err *e)
@@ -408,57 +318,113 @@ static bool has_right_args(const struct options *opt)
 	}
 }
 
-static int without_mount(const struct options *opt)
+/* Takes the models out of s, also on failure. */
+static int new_vfs(struct sources *s, struct engine *en, struct vfs **out,
+		   struct err *e)
 {
-	struct vfs_mount mount = {0};
-	struct engine *en = NULL;
-	struct vfs *v = NULL;
-	struct err e = {0};
-	int rc, status = load_sources(opt, opt->args, 1, &mount);
+	int rc = vfs_new(s->mounts, s->n, en, out, e);
+	size_t i;
 
-	if (status != 0)
-		return status;
-	en = engine_new(opt->threads, opt->memory);
-	if (!en) {
-		model_free(mount.model);
-		err_nomem(&e, 1);
-		return fail(EXIT_MODEL, &e);
-	}
-	rc = vfs_new(&mount, 1, en, &v, &e);
-	if (rc == 0)
-		rc = run_command(opt, v, &e);
-	if (fflush(stdout) != 0 && rc == 0)
-		rc = err_set(&e, errno, "cannot write: %s", strerror(errno));
-	vfs_free(v);
-	engine_free(en);
-	return rc < 0 ? fail(EXIT_MODEL, &e) : 0;
+	for (i = 0; i < s->n; i++)
+		s->mounts[i].model = NULL;
+	return rc;
 }
 
-static int serve(const struct options *opt, struct mount_session *session,
-		 const struct vfs_mount *mounts, size_t n)
+static int read_and_run(const struct options *opt, struct sources *s,
+			struct err *e)
 {
 	struct engine *en;
 	struct vfs *v = NULL;
-	struct err e = {0};
-	int rc = mount_daemonize(session, &e);
+	int rc = sources_read(s, e);
 
 	if (rc < 0)
-		return fail(EXIT_MOUNT, &e);
-	/* Threads don't survive going to the background: start them now. */
+		return rc;
 	en = engine_new(opt->threads, opt->memory);
-	rc = en ? vfs_new(mounts, n, en, &v, &e) : err_nomem(&e, 1);
+	rc = en ? new_vfs(s, en, &v, e) : err_nomem(e, 1);
 	if (rc == 0)
+		rc = run_command(opt, v, e);
+	if (fflush(stdout) != 0 && rc == 0)
+		rc = err_set(e, errno, "cannot write: %s", strerror(errno));
+	vfs_free(v);
+	engine_free(en);
+	return rc;
+}
+
+static int without_mount(const struct options *opt)
+{
+	struct sources s;
+	struct err e = {0};
+	int rc = sources_open(&s, opt->args, 1, opt->graph, opt->lenient, &e);
+
+	if (rc == 0)
+		rc = read_and_run(opt, &s, &e);
+	sources_close(&s);
+	return rc < 0 ? fail(EXIT_MODEL, &e) : 0;
+}
+
+/* ---- mounting ---- */
+
+static int enter_sandbox(const struct options *opt, const struct sources *s,
+			 const char **walls, struct err *e)
+{
+	int dirfds[SOURCES_MAX + 1];
+	struct sandbox_options o = {.dirfds = dirfds};
+	int rc;
+
+	*walls = "off";
+	if (opt->no_sandbox)
+		return 0;
+	/* What localtime would open later. */
+	tzset();
+	o.ndirfds = sources_folders(s, dirfds);
+	rc = sandbox_enter(&o, walls, e);
+	return rc < 0 ? err_wrap(e, "sandbox (-o nosandbox turns it off)") : 0;
+}
+
+static int serve(const struct options *opt, struct mount_session *session,
+		 struct sources *s, const char *walls)
+{
+	/* Threads don't survive going to the background; we are there. */
+	struct engine *en = engine_new(opt->threads, opt->memory);
+	struct vfs *v = NULL;
+	struct err e = {0};
+	int rc = en ? new_vfs(s, en, &v, &e) : err_nomem(&e, 1);
+
+	sources_close(s);
+	if (rc == 0 && !opt->no_sandbox)
+		rc = sandbox_close_files(&e);
+	if (rc == 0) {
+		vfs_set_sandbox(v, walls);
 		rc = mount_serve(session, v);
+	}
 	vfs_free(v);
 	engine_free(en);
 	return rc < 0 ? EXIT_MOUNT : 0;
 }
 
+static int read_and_mount(const struct options *opt,
+			  struct mount_session *session, struct sources *s)
+{
+	const char *walls;
+	struct err e = {0};
+	int rc = enter_sandbox(opt, s, &walls, &e);
+
+	if (rc < 0)
+		return fail(EXIT_MOUNT, &e);
+	rc = sources_read(s, &e);
+	if (rc < 0)
+		return fail(EXIT_MODEL, &e);
+	rc = mount_open(session, &e);
+	if (rc < 0)
+		return fail(EXIT_MOUNT, &e);
+	return serve(opt, session, s, walls);
+}
+
 static int with_mount(const struct options *opt)
 {
-	struct vfs_mount mounts[SOURCES_MAX] = {0};
 	struct mount_session *session;
-	int n = opt->nargs - 1, i, status;
+	int n = opt->nargs - 1, status;
+	struct sources s;
 	struct err e = {0};
 	struct mount_options mo = {
 		.mountpoint = opt->args[n],
@@ -468,16 +434,18 @@ static int with_mount(const struct options *opt)
 		.debug = opt->debug,
 	};
 
-	status = load_sources(opt, opt->args, n, mounts);
-	if (status != 0)
-		return status;
-	mo.source = mounts[0].path;
-	if (mount_open(&mo, &session, &e) < 0) {
-		for (i = 0; i < n; i++)
-			model_free(mounts[i].model);
+	if (sources_open(&s, opt->args, (size_t)n, opt->graph, opt->lenient,
+			 &e) < 0) {
+		sources_close(&s);
+		return fail(e.code == EEXIST ? EXIT_USAGE : EXIT_MODEL, &e);
+	}
+	mo.source = s.mounts[0].path;
+	if (mount_prepare(&mo, &session, &e) < 0) {
+		sources_close(&s);
 		return fail(EXIT_MOUNT, &e);
 	}
-	status = serve(opt, session, mounts, (size_t)n);
+	status = read_and_mount(opt, session, &s);
+	sources_close(&s);
 	mount_close(session);
 	return status;
 }

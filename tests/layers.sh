@@ -32,8 +32,9 @@ allowed() {
 	run) echo op kernel model data base ;;
 	vfs) echo format tensorfile run view model data base ;;
 	fuse) echo vfs data base ;;
-	cli) echo vfs data base ;;
-	main) echo cli fuse vfs run format op model data base ;;
+	cli) echo vfs format model data base ;;
+	sandbox) echo base ;;
+	main) echo cli sandbox fuse vfs run format op model data base ;;
 	esac
 }
 
@@ -63,6 +64,7 @@ door() {
 	zip.h) echo 'src/wire/zip*' ;;
 	zlib.h) echo 'src/data/blob_inflate.c src/wire/gzip.c' ;;
 	jansson.h) echo 'src/wire/json*' ;;
+	seccomp.h) echo 'src/sandbox/*' ;;
 	protobuf-c/*) echo 'src/wire/* src/format/*' ;;
 	cblas.h | openblas*) echo 'src/kernel/*' ;;
 	*) echo any ;;

@@ -40,10 +40,18 @@ struct format {
 /* The registry; NULL-terminated. */
 extern const struct format *const formats[];
 
+/* Opens what the user named; path must live as long. */
+int input_open(const char *path, bool lenient, struct input **out,
+	       struct err *e);
+void input_close(struct input *in);
+
 /*
- * Opens path, asks every format, and lets the best bidder read it.  When that
- * one refuses, the next; the first one's error is kept.  The model is sealed.
+ * Asks every format, and lets the best bidder read it.  When that one
+ * refuses, the next; the first one's error is kept.  The model is sealed.
  */
+int format_read(const struct input *in, struct model **out, struct err *e);
+
+/* Both. */
 int format_load(const char *path, bool lenient, struct model **out,
 		struct err *e);
 /* The same for a file in memory or one already open (tests, fuzzers). */

@@ -36,6 +36,8 @@ struct vfs_mount { /* one SOURCE */
 int vfs_new(const struct vfs_mount *mounts, size_t nmounts, struct engine *en,
 	    struct vfs **out, struct err *e);
 void vfs_free(struct vfs *v);
+/* What confines this process, for run/NAME/status; borrowed. */
+void vfs_set_sandbox(struct vfs *v, const char *walls);
 
 /* ENOENT, ENOTDIR. */
 int vfs_lookup(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,

@@ -128,7 +128,7 @@ static int open_folder_of(const char *path, struct err *e)
 	return fd < 0 ? err_set(e, errno, "%s", strerror(errno)) : fd;
 }
 
-static int open_input(const char *path, struct input *in, struct err *e)
+static int open_path(const char *path, struct input *in, struct err *e)
 {
 	struct stat st;
 	int rc;
@@ -148,20 +148,56 @@ static int open_input(const char *path, struct input *in, struct err *e)
 	return rc < 0 ? rc : read_head(in, e);
 }
 
+int input_open(const char *path, bool lenient, struct input **out,
+	       struct err *e)
+{
+	struct input *in = calloc(1, sizeof(*in));
+	int rc;
+
+	if (!in)
+		return err_nomem(e, sizeof(*in));
+	in->path = path;
+	in->dirfd = -1;
+	in->lenient = lenient;
+	rc = open_path(path, in, e);
+	if (rc < 0) {
+		input_close(in);
+		return rc;
+	}
+	*out = in;
+	return 0;
+}
+
+void input_close(struct input *in)
+{
+	if (!in)
+		return;
+	source_unref(in->file);
+	if (in->dirfd >= 0)
+		close(in->dirfd);
+	free(in);
+}
+
+int format_read(const struct input *in, struct model **out, struct err *e)
+{
+	struct err local = {0};
+	int rc = read_best(in, out, &local);
+
+	if (rc < 0 && e)
+		*e = local;
+	return rc;
+}
+
 int format_load(const char *path, bool lenient, struct model **out,
 		struct err *e)
 {
-	struct input in = {.path = path, .dirfd = -1, .lenient = lenient};
-	struct err local = {0};
-	int rc = open_input(path, &in, &local);
+	struct input *in;
+	int rc = input_open(path, lenient, &in, e);
 
-	if (rc == 0)
-		rc = read_best(&in, out, &local);
-	source_unref(in.file);
-	if (in.dirfd >= 0)
-		close(in.dirfd);
-	if (rc < 0 && e)
-		*e = local;
+	if (rc < 0)
+		return rc;
+	rc = format_read(in, out, e);
+	input_close(in);
 	return rc;
 }
 

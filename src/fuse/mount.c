@@ -3,12 +3,16 @@
 #include "fuse/mount.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "fuse/lane.h"
+#include "fuse/mounter.h"
 #include "fuse/serve.h"
 #include "modelfs/err.h"
 #include "modelfs/text.h"
@@ -17,10 +21,12 @@
 #define LOOP_THREADS 4
 
 struct mount_session {
+	struct fuse_args args;
 	struct fuse_session *se;
 	struct server server;
-	bool foreground;
-	bool is_mounted;
+	int mounter;	/* socket */
+	int waiting_fd; /* who started us waits at its end; -1: nobody */
+	int null_fd;	/* opened while that was allowed */
 	bool has_handlers;
 };
 
@@ -88,42 +94,133 @@ static int check_mountpoint(const char *path, struct err *e)
 	return 0;
 }
 
-int mount_open(const struct mount_options *o, struct mount_session **out,
-	       struct err *e)
+/* ---- to the background ---- */
+
+/* Waits for the daemon to be ready, or to end. */
+static void wait_for_daemon(pid_t pid, int fd)
 {
-	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	char byte;
+	int status = 0;
+	ssize_t n;
+
+	do
+		n = read(fd, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	if (n == 1)
+		_exit(0);
+	waitpid(pid, &status, 0);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+static int start_daemon(struct mount_session *m, struct err *e)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_set(e, errno, "pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0) {
+		close(fds[0]);
+		close(fds[1]);
+		return err_set(e, errno, "fork: %s", strerror(errno));
+	}
+	if (pid > 0) {
+		close(fds[1]);
+		wait_for_daemon(pid, fds[0]);
+	}
+	close(fds[0]);
+	m->waiting_fd = fds[1];
+	setsid();
+	return 0;
+}
+
+/* Ready: from here on nobody reads what we say. */
+static void end_waiting(struct mount_session *m)
+{
+	int i;
+
+	if (m->waiting_fd < 0)
+		return;
+	if (chdir("/") < 0 || write(m->waiting_fd, "r", 1) != 1)
+		return;
+	for (i = 0; i < 3; i++)
+		dup2(m->null_fd, i);
+	close(m->waiting_fd);
+	m->waiting_fd = -1;
+}
+
+/* ---- mounting ---- */
+
+/* The mounter may run after we left the directory the user is in. */
+static int start_mounter(struct mount_session *m, const char *mountpoint,
+			 struct err *e)
+{
+	char *path = realpath(mountpoint, NULL);
+	int rc;
+
+	if (!path)
+		return err_set(e, errno, "%s: %s", mountpoint,
+			       strerror(errno));
+	rc = mounter_start(&m->args, path, &m->mounter, e);
+	free(path);
+	return rc;
+}
+
+static struct mount_session *new_session(const struct mount_options *o)
+{
+	struct mount_session *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->mounter = -1;
+	m->waiting_fd = -1;
+	m->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (make_args(o, &m->args) == 0)
+		return m;
+	mount_close(m);
+	return NULL;
+}
+
+int mount_prepare(const struct mount_options *o, struct mount_session **out,
+		  struct err *e)
+{
 	struct mount_session *m;
 	int rc = check_mountpoint(o->mountpoint, e);
 
 	if (rc < 0)
 		return rc;
-	m = calloc(1, sizeof(*m));
-	if (!m || make_args(o, &args) < 0) {
-		free(m);
-		fuse_opt_free_args(&args);
+	m = new_session(o);
+	if (!m)
 		return err_nomem(e, sizeof(*m));
-	}
-	m->foreground = o->foreground || o->debug;
-	m->se = fuse_session_new(&args, &serve_ops, sizeof(serve_ops),
-				 &m->server);
-	fuse_opt_free_args(&args);
-	if (m->se && fuse_session_mount(m->se, o->mountpoint) == 0)
-		m->is_mounted = true;
-	if (m->is_mounted && fuse_set_signal_handlers(m->se) == 0)
-		m->has_handlers = true;
-	if (!m->has_handlers) {
+	if (!o->foreground && !o->debug)
+		rc = start_daemon(m, e);
+	if (rc == 0)
+		rc = start_mounter(m, o->mountpoint, e);
+	if (rc < 0) {
 		mount_close(m);
-		return err_set(e, EIO, "%s: cannot mount", o->mountpoint);
+		return rc;
 	}
 	*out = m;
 	return 0;
 }
 
-int mount_daemonize(struct mount_session *m, struct err *e)
+int mount_open(struct mount_session *m, struct err *e)
 {
-	if (fuse_daemonize(m->foreground) < 0)
-		return err_set(e, errno, "cannot go to the background: %s",
-			       strerror(errno));
+	char path[32];
+	int fd = mounter_mount(m->mounter, e);
+
+	if (fd < 0)
+		return err_wrap(e, "cannot mount");
+	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+	m->se = fuse_session_new(&m->args, &serve_ops, sizeof(serve_ops),
+				 &m->server);
+	if (!m->se || fuse_session_mount(m->se, path) != 0 ||
+	    fuse_set_signal_handlers(m->se) != 0) {
+		close(fd);
+		return err_set(e, EIO, "cannot mount");
+	}
+	m->has_handlers = true;
 	return 0;
 }
 
@@ -141,6 +238,7 @@ int mount_serve(struct mount_session *m, struct vfs *v)
 		return -ENOMEM;
 	}
 	fuse_loop_cfg_set_max_threads(cfg, LOOP_THREADS);
+	end_waiting(m);
 	rc = fuse_session_loop_mt(m->se, cfg);
 	fuse_loop_cfg_destroy(cfg);
 	/* Jobs reply through the session: end them while it is there. */
@@ -156,9 +254,11 @@ void mount_close(struct mount_session *m)
 		return;
 	if (m->has_handlers)
 		fuse_remove_signal_handlers(m->se);
-	if (m->is_mounted)
-		fuse_session_unmount(m->se);
 	if (m->se)
 		fuse_session_destroy(m->se);
+	mounter_stop(m->mounter);
+	fuse_opt_free_args(&m->args);
+	if (m->null_fd >= 0)
+		close(m->null_fd);
 	free(m);
 }

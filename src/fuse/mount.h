@@ -19,13 +19,19 @@ struct mount_options {
 
 struct mount_session;
 
+/*
+ * The first step, while everything is still allowed: goes to the background,
+ * unless told not to, and starts the process that will mount.  In the
+ * background the calling process is a new one; the old one waits until
+ * mount_serve is reached, or ends with the exit status of the new one.
+ */
+int mount_prepare(const struct mount_options *o, struct mount_session **out,
+		  struct err *e);
 /* Mounts; nothing is served yet.  -errno, with the reason. */
-int mount_open(const struct mount_options *o, struct mount_session **out,
-	       struct err *e);
-/* Goes to the background, unless told not to.  Before any thread starts. */
-int mount_daemonize(struct mount_session *m, struct err *e);
+int mount_open(struct mount_session *m, struct err *e);
 /* Serves until unmounted or told to stop by a signal. */
 int mount_serve(struct mount_session *m, struct vfs *v);
+/* Unmounts, where that is still to be done. */
 void mount_close(struct mount_session *m);
 
 const char *mount_fuse_version(void);

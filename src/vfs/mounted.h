@@ -127,6 +127,7 @@ struct vfs {
 	struct mount *mounts;
 	size_t nmounts;
 	struct engine *en;
+	const char *sandbox; /* NULL: not said */
 	uid_t uid;
 	gid_t gid;
 	pthread_mutex_t lock;

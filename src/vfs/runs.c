@@ -184,6 +184,8 @@ int run_report(struct vfs *v, const struct place *p, struct blob **out,
 	if (!r)
 		return err_set(e, ENOENT, "the run has ended");
 	writers[p->id](r, &text);
+	if (writers[p->id] == run_status && v->sandbox)
+		text_printf(&text, "sandbox\t%s\n", v->sandbox);
 	run_unref(r);
 	return text_blob(&text, out, e);
 }

@@ -104,6 +104,11 @@ int vfs_new(const struct vfs_mount *mounts, size_t nmounts, struct engine *en,
 	return 0;
 }
 
+void vfs_set_sandbox(struct vfs *v, const char *walls)
+{
+	v->sandbox = walls;
+}
+
 void vfs_free(struct vfs *v)
 {
 	size_t i;
