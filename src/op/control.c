@@ -273,6 +273,16 @@ static int loop_init(struct op_call *c, struct loop *l, struct err *e)
 	return 0;
 }
 
+/* Exporters declare the counter or the condition as [1] at times. */
+static void take_declared_rank(const struct graph *body, size_t input,
+			       struct tensor *t)
+{
+	const struct value *v = &body->values[body->inputs[input]];
+
+	if (v->type && v->type->shape.rank == 1)
+		t->shape = shape_of(1, (const int64_t[]){1});
+}
+
 /* One round; the results become the next round's arguments. */
 static int loop_step(struct op_call *c, struct loop *l, int64_t i, bool *go_on,
 		     struct err *e)
@@ -285,6 +295,8 @@ static int loop_step(struct op_call *c, struct loop *l, int64_t i, bool *go_on,
 	rc = scalar(c, DTYPE_I64, &i, &l->args[0], e);
 	if (rc == 0)
 		rc = scalar(c, DTYPE_BOOL, &cond, &l->args[1], e);
+	take_declared_rank(l->body, 0, &l->args[0]);
+	take_declared_rank(l->body, 1, &l->args[1]);
 	if (rc == 0)
 		rc = run(c, l->body, l->args, 2 + l->nstate, l->results,
 			 1 + l->nstate + l->nscan, e);
