@@ -102,8 +102,20 @@ int blob_strided(struct blob *base, size_t elem_size, const struct shape *shape,
 		 struct err *e);
 /* Reverses the bytes of every group of `width` bytes.  Takes base. */
 struct blob *blob_swap(struct blob *base, size_t width);
+/* As it would be with the numbers of every element or block of t swapped. */
+struct blob *blob_swap_dtype(struct blob *base, enum dtype t);
 /* Elements of type t widened to dtype_info(t)->npy.  Takes base. */
 struct blob *blob_widen(struct blob *base, enum dtype t, uint64_t nelems);
+/*
+ * Stands for a blob that make will make when blob_resolve first asks for it,
+ * for small texts that are seldom read; may be called again when it failed.
+ * Its own size is 0.  Takes ctx.
+ */
+typedef int blob_make_fn(void *ctx, struct blob **out, struct err *e);
+struct blob *blob_lazy(blob_make_fn *make, void *ctx,
+		       void (*free_ctx)(void *ctx));
+/* A reference to what a lazy blob stands for; to any other, itself. */
+int blob_resolve(struct blob *b, struct blob **out, struct err *e);
 /* size bytes that are the pattern (len <= 16 bytes) over and over. */
 struct blob *blob_repeat(const void *pattern, size_t len, uint64_t size);
 

@@ -22,6 +22,7 @@ struct blob_blocks {
 	struct blob base;
 	struct blob *from; /* owned reference */
 	enum dtype dtype;  /* DTYPE_NONE: swap groups of in_block bytes */
+	bool swaps_blocks; /* and not widens */
 	size_t in_block;   /* bytes */
 	size_t out_block;  /* bytes; the last block may be shorter */
 	size_t elem_size;  /* of one decoded element */
@@ -65,10 +66,14 @@ static void swap_groups(uint8_t *dst, const uint8_t *src, size_t width,
 static void decode(const struct blob_blocks *k, const uint8_t *src,
 		   uint8_t *dst, size_t out_len)
 {
-	if (k->dtype == DTYPE_NONE)
+	if (k->dtype == DTYPE_NONE) {
 		swap_groups(dst, src, k->in_block, out_len);
-	else
+	} else if (k->swaps_blocks) {
+		memcpy(dst, src, out_len);
+		dtype_swap(k->dtype, dst, out_len / k->in_block);
+	} else {
 		dtype_widen(k->dtype, src, dst, out_len / k->elem_size);
+	}
 }
 
 /* Bytes of input that make blocks [first, first + n), at the end fewer. */
@@ -182,7 +187,7 @@ static const struct blob_ops blocks_slow_ops = {BLOCKS_OPS, .slow = true};
 /* Takes from. */
 static struct blob_blocks *blocks_new(struct blob *from, uint64_t size)
 {
-	struct blob_blocks *k = malloc(sizeof(*k));
+	struct blob_blocks *k = calloc(1, sizeof(*k));
 
 	if (!k) {
 		blob_unref(from);
@@ -213,6 +218,30 @@ struct blob *blob_swap(struct blob *base, size_t width)
 	k->in_block = width;
 	k->out_block = width;
 	k->elem_size = 1;
+	return &k->base;
+}
+
+struct blob *blob_swap_dtype(struct blob *base, enum dtype t)
+{
+	const struct dtype_info *info = dtype_info(t);
+	struct blob_blocks *k;
+
+	if (!base || info->block_bytes <= 1)
+		return base;
+	if (info->class == CLASS_COMPLEX)
+		return blob_swap(base, info->block_bytes / 2);
+	if (info->class != CLASS_QUANT)
+		return info->block_elems == 1
+			       ? blob_swap(base, info->block_bytes)
+			       : base;
+	k = blocks_new(base, base->size);
+	if (!k)
+		return NULL;
+	k->dtype = t;
+	k->swaps_blocks = true;
+	k->elem_size = 1;
+	k->in_block = info->block_bytes;
+	k->out_block = info->block_bytes;
 	return &k->base;
 }
 

@@ -18,6 +18,7 @@
 #define NFORMATS_MAX 64
 
 const struct format *const formats[] = {
+	&format_gguf,
 	&format_npy,
 	&format_npz,
 	&format_onnx,

@@ -379,15 +379,14 @@ int build_act(struct mount *m, struct tree *t, struct err *e)
 /* ---- what the entries hold ---- */
 
 static int config_open(struct mount *m, const struct tree *t, uint32_t entry,
-		       struct blob **out)
+		       struct blob **out, struct err *e)
 {
 	const struct config_item *c = m->model->config;
 	uint32_t i;
 
 	for (i = tree_ref(t, entry); i > 0; i--)
 		c = c->next;
-	*out = blob_ref(c->data);
-	return 0;
+	return blob_resolve(c->data, out, e);
 }
 
 static int module_open(struct mount *m, const struct tree *t, uint32_t entry,
@@ -409,7 +408,7 @@ int entry_open(struct mount *m, enum tree_id tree, uint32_t entry,
 	if (rc < 0)
 		return rc;
 	if (tree == TREE_CONFIG)
-		return config_open(m, t, entry, out);
+		return config_open(m, t, entry, out, e);
 	if (tree == TREE_GRAPH)
 		return graph_entry_open(m, t, entry, out, e);
 	if (tree == TREE_MODEL)
