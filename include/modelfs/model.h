@@ -139,7 +139,7 @@ struct param_spec {
 /*
  * Adds a parameter.  The size of its data must be what type and shape ask
  * for; if not, EINVAL, or, for a lenient model, the parameter is listed and
- * opening it gives EIO.
+ * opening it gives EIO.  Data that cannot be opened may have any size.
  */
 int model_param(struct model *m, const struct param_spec *spec,
 		struct param **out, struct err *e);

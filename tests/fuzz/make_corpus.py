@@ -20,6 +20,10 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                "..", "golden"))
+import ggml  # noqa: E402
+
 TOP = sys.argv[1]
 
 
@@ -50,6 +54,34 @@ def seeds_safetensors():
     put("safetensors", "unknown_type", safetensors(
         {"x": {"dtype": "F3", "shape": [1], "data_offsets": [0, 3]}},
         bytes(3)))
+
+
+def seeds_gguf():
+    w = ggml.Writer()
+    w.key("general.architecture", ggml.STRING, "x")
+    w.key("general.alignment", ggml.U32, 32)
+    w.key("tokens", ggml.ARRAY, (ggml.STRING, ["a", "b"]))
+    w.key("deep", ggml.ARRAY, (ggml.ARRAY, [(ggml.F32, [1.5])]))
+    w.blocks("a.q", "Q4_0", 1, bytes(18))
+    w.tensor("new", 99, (1,), bytes(4))
+    w.array("b", numpy.arange(4).reshape(2, 2), "I16")
+    put("gguf", "v3", w.bytes())
+    for name, args in {"v1": (1,), "big": (3, True),
+                       "fugg": (3, True, b"FUGG")}.items():
+        w = ggml.Writer(*args)
+        w.key("k", ggml.I32, -1)
+        w.blocks("a.q", "Q5_1", 1, bytes(24))
+        put("gguf", name, w.bytes())
+    w = ggml.Writer()
+    w.key("split.no", ggml.U16, 0)
+    w.key("split.count", ggml.U16, 2)
+    put("gguf", "split", w.bytes())
+
+
+def seeds_dtype():
+    for number in range(11, 61):
+        put("dtype", "type%d" % number, bytes([number]) + bytes(
+            (i * 37 + number) % 256 for i in range(300)))
 
 
 def seeds_json():
@@ -181,6 +213,8 @@ def seeds_zip():
 
 
 seeds_safetensors()
+seeds_gguf()
+seeds_dtype()
 seeds_json()
 seeds_onnx()
 seeds_torch()
