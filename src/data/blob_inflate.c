@@ -5,10 +5,11 @@
  *
  * Reading in order continues one stream.  A read a little ahead of it skips;
  * any other read goes to a complete copy, which is made when the result is
- * small enough, or else starts the stream again.  Size and CRC-32 are checked
+ * small enough (and dropped when there are too many, see copies.h), or else
+ * starts the stream again.  Size and CRC-32 are checked
  * when the end is reached; a copy is checked before any of it is handed out.
  *
- * One mutex per blob protects the stream and the copy.
+ * One mutex per blob protects the stream.
  */
 #include "modelfs/blob.h"
 
@@ -21,11 +22,13 @@
 #include "modelfs/err.h"
 #include "modelfs/source.h"
 
+#include "data/copies.h"
+
 #define INPUT_BUFFER 65536
 /* Up to this, the first read inflates all. */
 #define COPY_ALWAYS ((uint64_t)1 << 20)
 /* Beyond this, reading out of order starts the stream again instead. */
-#define COPY_MAX ((uint64_t)256 << 20)
+#define COPY_MAX COPIES_MAX
 /* What a read may be ahead of the stream (requests overtake each other). */
 #define SKIP_MAX ((uint64_t)4 << 20)
 /* The most that deflate can expand: 258 bytes for 2 bits. */
@@ -46,7 +49,8 @@ struct blob_inflate {
 	uint64_t out_pos; /* next byte that inflates */
 	uint32_t out_crc; /* of all before out_pos */
 	uint8_t *input;	  /* INPUT_BUFFER bytes while open */
-	struct blob *copy;
+
+	struct copy_slot slot; /* see copies.h */
 };
 
 static void close_stream(struct blob_inflate *f)
@@ -201,7 +205,7 @@ static int inflate_all(struct blob_inflate *f, uint8_t *to, struct err *e)
 	return rc;
 }
 
-static int make_copy(struct blob_inflate *f, struct err *e)
+static int make_copy(struct blob_inflate *f, struct blob **out, struct err *e)
 {
 	struct blob *copy;
 	void *to;
@@ -215,7 +219,8 @@ static int make_copy(struct blob_inflate *f, struct err *e)
 		blob_unref(copy);
 		return rc;
 	}
-	f->copy = copy;
+	copies_put(&f->slot, blob_ref(copy));
+	*out = copy;
 	return 0;
 }
 
@@ -226,21 +231,13 @@ static bool is_in_order(const struct blob_inflate *f, uint64_t off)
 	return off >= f->out_pos && off - f->out_pos <= SKIP_MAX;
 }
 
-static int read_locked(struct blob_inflate *f, uint8_t *to, size_t len,
+static int read_stream(struct blob_inflate *f, uint8_t *to, size_t len,
 		       uint64_t off, struct err *e)
 {
-	bool in_order = is_in_order(f, off);
 	int rc = 0;
 
-	if (!f->copy && (f->base.size <= COPY_ALWAYS ||
-			 (!in_order && f->base.size <= COPY_MAX)))
-		rc = make_copy(f, e);
-	if (rc < 0)
-		return rc;
-	if (f->copy)
-		return blob_read_full(f->copy, to, len, off, e);
-	if (!f->is_open || !in_order)
-		rc = off < f->out_pos || !f->is_open ? open_stream(f, e) : 0;
+	if (!f->is_open || off < f->out_pos)
+		rc = open_stream(f, e);
 	if (rc == 0)
 		rc = skip_to(f, off, e);
 	while (rc == 0 && len > 0) {
@@ -250,6 +247,29 @@ static int read_locked(struct blob_inflate *f, uint8_t *to, size_t len,
 		to += n;
 		len -= n;
 	}
+	return rc;
+}
+
+static bool wants_copy(const struct blob_inflate *f, uint64_t off)
+{
+	if (f->base.size <= COPY_ALWAYS)
+		return true;
+	return !is_in_order(f, off) && f->base.size <= COPY_MAX;
+}
+
+static int read_locked(struct blob_inflate *f, uint8_t *to, size_t len,
+		       uint64_t off, struct err *e)
+{
+	struct blob *copy = copies_get(&f->slot);
+	int rc = 0;
+
+	if (!copy && wants_copy(f, off))
+		rc = make_copy(f, &copy, e);
+	if (rc == 0 && copy)
+		rc = blob_read_full(copy, to, len, off, e);
+	else if (rc == 0)
+		rc = read_stream(f, to, len, off, e);
+	blob_unref(copy);
 	return rc;
 }
 
@@ -270,7 +290,7 @@ static void inflate_fini(struct blob *b)
 	struct blob_inflate *f = (struct blob_inflate *)b;
 
 	close_stream(f);
-	blob_unref(f->copy);
+	copies_drop(&f->slot);
 	source_unref(f->src);
 	pthread_mutex_destroy(&f->lock);
 }

@@ -9,6 +9,8 @@
 #include "modelfs/err.h"
 #include "modelfs/source.h"
 
+#include "data/copies.h"
+
 #include "check.h"
 
 #define PREFIX 13 /* bytes before the stream */
@@ -192,6 +194,28 @@ TEST(bombs_and_ranges)
 	packed_free(&p);
 }
 
+/* Many members, each read out of order: what is kept stays bounded. */
+TEST(copies_are_bounded)
+{
+	enum { N = 15 };
+	struct packed p = pack(20 << 20);
+	struct blob *b[N];
+
+	for (int i = 0; i < N; i++)
+		b[i] = open_packed(&p, 0);
+	for (int i = 0; i < N; i++) {
+		CHECK(reads_well(b[i], &p, 19 << 20, 100));
+		CHECK(copies_nbytes() <= COPIES_MAX);
+	}
+	CHECK(copies_nbytes() >= 12 * (20u << 20));
+	for (int i = 0; i < N; i += 5) /* again, dropped or not */
+		CHECK(reads_well(b[i], &p, 5, 100));
+	for (int i = 0; i < N; i++)
+		blob_unref(b[i]);
+	CHECK_INT(copies_nbytes(), 0);
+	packed_free(&p);
+}
+
 int main(void)
 {
 	RUN(in_order);
@@ -199,5 +223,6 @@ int main(void)
 	RUN(damage);
 	RUN(damage_in_order);
 	RUN(bombs_and_ranges);
+	RUN(copies_are_bounded);
 	return check_result();
 }
