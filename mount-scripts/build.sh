@@ -9,7 +9,7 @@
 top=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 build=${MODELFS_BUILD:-$top/build}
 
-libraries="fuse3 libprotobuf-c libzip zlib openblas jansson"
+libraries="fuse3 libprotobuf-c libzip zlib openblas jansson libseccomp"
 packages="gcc libc6-dev make autoconf automake pkg-config fuse3 libfuse3-dev
 	protobuf-c-compiler libprotobuf-c-dev libzip-dev zlib1g-dev
 	libopenblas-dev libjansson-dev libseccomp-dev"
