@@ -195,6 +195,7 @@ void vfs_release(struct vfs *v, vfs_ino ino)
 		u->len = 0;
 		u->cap = 0;
 		u->is_dirty = false;
+		u->refused = 0;
 	}
 	pthread_mutex_unlock(&v->lock);
 }

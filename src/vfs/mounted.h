@@ -105,6 +105,7 @@ struct upload {
 	char *data; /* what is being written */
 	size_t len, cap;
 	bool is_dirty;
+	int refused; /* errno of what was closed last; 0: it was taken */
 	unsigned nwriters;
 	struct blob *taken; /* what was taken last, and can be read back */
 	value_id *given;    /* what it bound or patched */

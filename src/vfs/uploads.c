@@ -394,26 +394,36 @@ static int begin_taking(struct vfs *v, uint32_t run, struct upload *u,
 }
 
 /* Accepted: it can be read back, and removing it takes it back. */
+static void accept(struct upload *u, struct taking *t)
+{
+	blob_unref(u->taken);
+	free(u->given);
+	u->taken = blob_ref(t->content);
+	u->given = t->given;
+	u->ngiven = t->ngiven;
+	u->mtime = time(NULL);
+	t->given = NULL;
+}
+
 static void finish_taking(struct vfs *v, uint32_t run, uint32_t id,
-			  struct taking *t)
+			  struct taking *t, int rc)
 {
 	struct upload *u = NULL;
 
 	pthread_mutex_lock(&v->lock);
 	if (run < v->nruns && v->runs[run].name)
 		u = upload_get(&v->runs[run], id);
-	if (u) {
-		blob_unref(u->taken);
-		free(u->given);
-		u->taken = blob_ref(t->content);
-		u->given = t->given;
-		u->ngiven = t->ngiven;
-		u->mtime = time(NULL);
-		t->given = NULL;
-	}
+	if (u)
+		u->refused = -rc;
+	if (u && rc == 0)
+		accept(u, t);
 	pthread_mutex_unlock(&v->lock);
 }
 
+/*
+ * A file may be closed several times: numpy writes through a duplicate of its
+ * descriptor.  Each of them hears what became of what was written.
+ */
 int upload_commit(struct vfs *v, uint32_t run, uint32_t id, struct err *e)
 {
 	struct taking t = {0};
@@ -425,14 +435,19 @@ int upload_commit(struct vfs *v, uint32_t run, uint32_t id, struct err *e)
 	pthread_mutex_lock(&v->lock);
 	if (run < v->nruns && v->runs[run].name)
 		u = upload_get(&v->runs[run], id);
-	rc = u && u->is_dirty ? begin_taking(v, run, u, &t, e) : 1;
+	if (!u || !u->is_dirty) {
+		rc = u && u->refused ? err_set(e, u->refused, "was refused")
+				     : 0;
+		pthread_mutex_unlock(&v->lock);
+		return rc;
+	}
+	rc = begin_taking(v, run, u, &t, e);
 	pthread_mutex_unlock(&v->lock);
-	if (rc != 0)
-		return rc > 0 ? 0 : rc;
+	if (rc < 0)
+		return rc;
 	rc = t.is_patch ? take_patch(&t, &why) : take_input(&t, &why);
-	if (rc == 0) {
-		finish_taking(v, run, id, &t);
-	} else {
+	finish_taking(v, run, id, &t, rc);
+	if (rc < 0) {
 		err_wrap(&why, "%s", err_quote(q, t.name, strlen(t.name)));
 		run_note(t.run, why.msg);
 	}

@@ -5,7 +5,7 @@
 
 py=/usr/bin/python3
 if ! [ -x $py ] || ! $py -c 'import numpy' 2>/dev/null; then
-	echo "skip - tests/e2e/${1##*/}: all of it (no python3-numpy)"
+	echo "skip - tests/${1##*/tests/}: all of it (no python3-numpy)"
 	exit 77
 fi
 # A test that hangs is a failure, not a night lost.

@@ -42,6 +42,16 @@ def load(*parts):
 
 
 @case
+def numpy_hears_that_an_input_was_refused():
+    # It writes through a second descriptor and closes that one first.
+    with mounted(ONNX) as mnt:
+        run = new_run(mnt, feed=False)
+        fails_with(errno.EINVAL, np.save, run + "/in/image.npy",
+                   np.zeros((1, 1, 8, 8), "f8"))
+        same(status(run)["missing"], "image")
+
+
+@case
 def outputs():
     with mounted(ONNX) as mnt:
         run = new_run(mnt)
