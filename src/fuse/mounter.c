@@ -23,8 +23,8 @@
 /* The last thing libfuse complained about. */
 static char complaint[REASON_MAX];
 
-static void keep_complaint(enum fuse_log_level level, const char *fmt,
-			   va_list ap)
+__attribute__((format(printf, 2, 0))) static void
+keep_complaint(enum fuse_log_level level, const char *fmt, va_list ap)
 {
 	if (level > FUSE_LOG_WARNING)
 		return;
