@@ -133,7 +133,7 @@ static int eval_normalizer(struct op_call *c, struct err *e)
 	uint64_t n = op_nelems(c, 0), kept = 0;
 	const struct span *in;
 	struct span *words;
-	void *p, *out;
+	void *p = NULL, *out;
 	int rc = op_need_rank(c, 0, 1, 2, e);
 
 	if (rc == 0 && s.rank == 2 && s.dims[0] != 1)
