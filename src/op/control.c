@@ -638,7 +638,7 @@ static int eval_scan8(struct op_call *c, struct err *e)
 
 const struct op ops_control[] = {
 	{ONNX, "If", 1, 1, 1, 1, OP_VARIADIC, 0, 0, NULL, eval_if, if_branches},
-	{ONNX, "Loop", 1, 2, OP_VARIADIC, 0, OP_VARIADIC, 0, 0, NULL,
+	{ONNX, "Loop", 1, 0, OP_VARIADIC, 0, OP_VARIADIC, 0, 0, NULL,
 	 eval_loop},
 	{ONNX, "Scan", 8, 0, OP_VARIADIC, 1, OP_VARIADIC, 0, 8, NULL,
 	 eval_scan8},

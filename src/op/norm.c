@@ -248,6 +248,13 @@ static struct shape keep_head(const struct shape *s, int32_t axis)
 	return out;
 }
 
+/* What came before opset 17 (onnxruntime's) has the scale's type. */
+static enum dtype layer_type(const struct op_call *c)
+{
+	return c->node->opset < 17 && c->op->domain[0] == '\0' ? op_dtype(c, 1)
+							       : c->in[0].dtype;
+}
+
 static int infer_layer(struct op_call *c, struct err *e)
 {
 	const struct shape *s = op_shape(c, 0);
@@ -255,7 +262,7 @@ static int infer_layer(struct op_call *c, struct err *e)
 	int32_t axis;
 	int rc;
 
-	op_out(c, 0, c->in[0].dtype, s);
+	op_out(c, 0, layer_type(c), s);
 	if (s->rank >= 0) {
 		rc = op_axis(c, op_attr_int(c, "axis", -1), s->rank, &axis, e);
 		if (rc < 0)
@@ -360,7 +367,9 @@ static int eval_layer(struct op_call *c, struct err *e)
 	if (rc == 0)
 		rc = op_in(c, 0, &l.type, &x, e);
 	if (rc == 0)
-		rc = op_out_as(c, 0, c->in[0].dtype, l.shape, &out, e);
+		rc = op_alloc_as(c, 0, layer_type(c),
+				 op_compute_type(c->in[0].dtype), l.shape, &out,
+				 e);
 	if (rc < 0)
 		return rc;
 	head = keep_head(l.shape, l.axis);

@@ -41,7 +41,7 @@ static int read_mode(const struct op_call *c, struct resize *r, struct err *e)
 			    c->op->arg == 11 ? "half_pixel" : "asymmetric");
 	r->nearest =
 		op_attr_str(c, "nearest_mode",
-			    c->op->arg == 11 ? "round_prefer_floor" : "floor");
+			    c->op->arg == 11 ? "round_prefer_floor" : "simple");
 	r->cubic_a = op_attr_float(c, "cubic_coeff_a", -0.75f);
 	r->exclude_outside = op_attr_int(c, "exclude_outside", 0) != 0;
 	r->antialias = op_attr_int(c, "antialias", 0) != 0;
@@ -278,8 +278,11 @@ static int64_t clamp(double v, int64_t n)
 	return v < 0 ? 0 : v > (double)(n - 1) ? n - 1 : (int64_t)v;
 }
 
-static int64_t nearest(const struct resize *r, double x, int64_t n)
+static int64_t nearest(const struct resize *r, double x, int64_t n,
+		       bool shrinks)
 {
+	if (strcmp(r->nearest, "simple") == 0) /* opset 10 */
+		return clamp(shrinks ? ceil(x) : floor(x), n);
 	if (strcmp(r->nearest, "floor") == 0)
 		return clamp(floor(x), n);
 	if (strcmp(r->nearest, "ceil") == 0)
@@ -312,6 +315,7 @@ struct table {
 	uint8_t *outside;
 	int64_t in;
 	size_t taps;
+	bool shrinks;
 	double stretch; /* of the filter: less than 1 when shrinking */
 };
 
@@ -324,7 +328,7 @@ static void fill_taps(const struct resize *r, const struct table *t, size_t j,
 	double first = floor(x) - (double)(t->taps / 2) + 1;
 
 	if (r->mode == MODE_NEAREST) {
-		index[0] = nearest(r, x, t->in);
+		index[0] = nearest(r, x, t->in, t->shrinks);
 		weight[0] = 1;
 		return;
 	}
@@ -352,6 +356,7 @@ static int make_table(struct op_call *c, const struct resize *r, int32_t d,
 	int rc;
 
 	t->in = op_shape(c, 0)->dims[d];
+	t->shrinks = r->scale[d] < 1;
 	t->stretch = r->antialias && r->scale[d] < 1 ? r->scale[d] : 1;
 	width = ceil(width / 2 / t->stretch) * 2;
 	if (width > 2 * (double)t->in + 8)

@@ -426,6 +426,8 @@ static int eval_reverse_sequence(struct op_call *c, struct err *e)
 const struct op ops_slice[] = {
 	{ONNX, "Slice", 1, 1, 1, 1, 1, 0, 0, infer_slice, eval_slice},
 	{ONNX, "Slice", 10, 3, 5, 1, 1, 0, 0, infer_slice, eval_slice},
+	/* An experimental operator that old exporters wrote. */
+	{ONNX, "DynamicSlice", 1, 3, 4, 1, 1, 0, 0, infer_slice, eval_slice},
 	{ONNX, "Pad", 1, 1, 1, 1, 1, 0, 0, infer_pad, eval_pad},
 	{ONNX, "Pad", 11, 2, 4, 1, 1, 0, 0, infer_pad, eval_pad},
 	{MICROSOFT, "Pad", 1, 2, 4, 1, 1, 0, 0, infer_pad, eval_pad},

@@ -8,8 +8,15 @@
 
 struct tensor;
 
-/* False, and why, when they differ.  only_shape: values may. */
+enum agreement {
+	AGREE_EXACTLY,	 /* but for ONNX's tolerances */
+	AGREE_HALF,	 /* 16-bit floats came in between */
+	AGREE_QUANTISED, /* a rounding error may have become a whole step */
+	AGREE_SHAPE	 /* values may differ */
+};
+
+/* False, and why, when they differ. */
 bool tensors_agree(const struct tensor *got, const struct tensor *want,
-		   bool only_shape, char *why, size_t size);
+		   enum agreement how, char *why, size_t size);
 
 #endif

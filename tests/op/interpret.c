@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "modelfs/blob.h"
 #include "modelfs/err.h"
@@ -148,12 +149,15 @@ static int run_node(struct interpreter *in, const struct graph *g, node_id id,
 		s.captures[i] = values[n->captures[i]];
 	if (s.call.op) {
 		in->saw_random |= (s.call.op->flags & OP_RANDOM) != 0;
+		in->saw_quantise |= strstr(n->type, "Quantize") != NULL;
 		rc = evaluate(&s, e);
 	} else {
 		rc = err_set(e, EOPNOTSUPP, "operator %s %s %d", n->domain,
 			     n->type, n->opset);
 	}
 	for (uint32_t i = 0; i < n->nout; i++) {
+		in->saw_half |= s.out[i].dtype == DTYPE_F16 ||
+				s.out[i].dtype == DTYPE_BF16;
 		if (rc == 0 && n->out[i] != NO_VALUE)
 			values[n->out[i]] = s.out[i];
 		else
@@ -177,13 +181,39 @@ static int fill_captures(const struct graph *g, const struct op_call *owner,
 	return 0;
 }
 
+/* Marks the nodes that the outputs depend on, from the last to the first. */
+static bool *find_needed(const struct graph *g)
+{
+	bool *value = calloc(g->nvalues + 1, sizeof(*value));
+	bool *node = calloc(g->nnodes + 1, sizeof(*node));
+
+	for (uint32_t i = 0; i < g->noutputs; i++)
+		value[g->outputs[i]] = true;
+	for (node_id id = g->nnodes; id-- > 0;) {
+		const struct node *n = &g->nodes[id];
+
+		for (uint32_t i = 0; i < n->nout; i++)
+			node[id] |= n->out[i] != NO_VALUE && value[n->out[i]];
+		for (uint32_t i = 0; i < n->nin && node[id]; i++) {
+			if (n->in[i] != NO_VALUE)
+				value[n->in[i]] = true;
+		}
+		for (uint32_t i = 0; i < n->ncaptures && node[id]; i++)
+			value[n->captures[i]] = true;
+	}
+	free(value);
+	return node;
+}
+
 int interpret(struct interpreter *in, const struct graph *g,
 	      const struct op_call *owner, struct tensor *values, struct err *e)
 {
+	bool *needed;
 	int rc = owner ? fill_captures(g, owner, values) : 0;
 
 	if (g->broken)
 		return err_set(e, EINVAL, "%s", g->broken);
+	needed = find_needed(g);
 	for (uint32_t v = 0; v < g->nvalues && rc == 0; v++) {
 		struct tensor t;
 
@@ -193,8 +223,11 @@ int interpret(struct interpreter *in, const struct graph *g,
 		values[v] = tensor_ref(&t);
 		rc = tensor_load(&values[v], e);
 	}
-	for (node_id n = 0; n < g->nnodes && rc == 0; n++)
-		rc = run_node(in, g, n, values, e);
+	for (node_id n = 0; n < g->nnodes && rc == 0; n++) {
+		if (needed[n])
+			rc = run_node(in, g, n, values, e);
+	}
+	free(needed);
 	return rc;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * interpret - the simplest executor there can be: every node of a graph, in
- * order.  For tests of operators; nothing is lazy, nothing is dropped.
+ * interpret - the simplest executor there can be: every node that an output
+ * needs, in order.  For tests of operators; nothing is lazy, nothing is dropped.
  */
 #ifndef TESTS_OP_INTERPRET_H
 #define TESTS_OP_INTERPRET_H
@@ -16,6 +16,8 @@ struct interpreter {
 	struct op_env env; /* first: run_graph gets back from it */
 	uint64_t budget;   /* of one result, in bytes */
 	bool saw_random;   /* a node whose result is not the same twice */
+	bool saw_half;	   /* a value of a 16-bit float type */
+	bool saw_quantise; /* floats rounded to steps */
 };
 
 void interpreter_init(struct interpreter *in, uint64_t budget,
