@@ -19,6 +19,7 @@
 	X(layout)							       \
 	X(loss)								       \
 	X(matmul)							       \
+	X(ms_attention)							       \
 	X(newest)							       \
 	X(norm)								       \
 	X(pooling)							       \

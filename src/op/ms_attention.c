@@ -1,0 +1,683 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ms_attention - com.microsoft: Attention, MultiHeadAttention,
+ * GroupQueryAttention, RotaryEmbedding.
+ */
+#include <math.h>
+
+#include "kernel/gemm.h"
+#include "op/attention.h"
+#include "op/impl.h"
+
+static int floats(struct op_call *c, uint64_t n, float **out, struct err *e)
+{
+	void *p;
+	int rc = op_temp_array(c, n, sizeof(float), &p, e);
+
+	*out = p;
+	return rc;
+}
+
+/* ---- masks ---- */
+/* Where the scores are added to: [batch][1 or heads][1 or q_len][kv_len]. */
+struct mask {
+	float *bias;
+	size_t heads, rows; /* 1 or all */
+};
+
+static void set_bias(struct attention *a, const struct mask *m)
+{
+	a->bias = (struct attention_view){
+		.p = m->bias,
+		.batch = m->heads * m->rows * a->kv_len,
+		.head = m->heads == 1 ? 0 : m->rows * a->kv_len,
+		.row = m->rows == 1 ? 0 : a->kv_len,
+	};
+	a->bias_cols = a->kv_len;
+}
+
+/* True where key j of batch b (for query i) counts. */
+static bool counts(const struct op_call *c, const struct attention *a,
+		   size_t input, const int64_t *v, const size_t at[3])
+{
+	const struct shape *s = op_shape(c, input);
+	size_t b = at[0], i = at[1], j = at[2];
+
+	if (s->rank == 1 && s->dims[0] == (int64_t)a->batch)
+		return (int64_t)j < v[b];
+	if (s->rank == 1) /* ends, then starts */
+		return (int64_t)j < v[b] && (int64_t)j >= v[a->batch + b];
+	if (s->rank == 2)
+		return v[b * (size_t)s->dims[1] + j] != 0;
+	if (s->rank == 3)
+		return v[(b * (size_t)s->dims[1] + i) * (size_t)s->dims[2] +
+			 j] != 0;
+	return v[(b * (size_t)s->dims[2] + a->kv_len - a->q_len + i) *
+			 (size_t)s->dims[3] +
+		 j] != 0;
+}
+
+static bool mask_fits(const struct op_call *c, const struct attention *a,
+		      size_t input)
+{
+	const struct shape *s = op_shape(c, input);
+	int64_t b = (int64_t)a->batch, t = (int64_t)a->kv_len;
+
+	switch (s->rank) {
+	case 1:
+		return s->dims[0] == b || s->dims[0] == 2 * b;
+	case 2:
+		return s->dims[0] == b && s->dims[1] >= t;
+	case 3:
+		return s->dims[0] == b && s->dims[1] == (int64_t)a->q_len &&
+		       s->dims[2] >= t;
+	case 4:
+		return s->dims[0] == b && s->dims[1] == 1 && s->dims[2] >= t &&
+		       s->dims[3] >= t && a->kv_len >= a->q_len;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Adds up the mask in input `mask` (which keys count) and the bias in input
+ * `bias` ([1 or batch][1 or heads][q_len][kv_len]); each may be left out.
+ */
+static int read_bias(struct op_call *c, struct attention *a, size_t mask,
+		     size_t bias, struct err *e)
+{
+	float filter = op_attr_float(c, "mask_filter_value", -10000);
+	const struct shape *bs = op_shape(c, bias);
+	struct mask m = {.heads = 1, .rows = a->q_len};
+	const int64_t *v = NULL;
+	const float *add = NULL;
+	size_t k = 0;
+	int rc = 0;
+
+	if (!op_has(c, mask) && !op_has(c, bias))
+		return 0;
+	if (op_has(c, mask) && !mask_fits(c, a, mask))
+		return op_invalid(c, e, "the mask does not fit");
+	if (op_has(c, bias)) {
+		if (bs->rank != 4 ||
+		    (bs->dims[0] != 1 && bs->dims[0] != (int64_t)a->batch) ||
+		    (bs->dims[1] != 1 && bs->dims[1] != (int64_t)a->q_heads) ||
+		    bs->dims[2] != (int64_t)a->q_len ||
+		    bs->dims[3] != (int64_t)a->kv_len)
+			return op_invalid(c, e, "the bias does not fit");
+		m.heads = a->q_heads;
+		rc = op_in_f32(c, bias, &add, e);
+	}
+	if (rc == 0 && op_has(c, mask))
+		rc = op_in_i64(c, mask, &v, e);
+	if (rc == 0)
+		rc = floats(c,
+			    (uint64_t)a->batch * m.heads * a->q_len * a->kv_len,
+			    &m.bias, e);
+	if (rc < 0)
+		return rc;
+	for (size_t b = 0; b < a->batch; b++) {
+		for (size_t r = 0; r < m.heads * a->q_len; r++) {
+			size_t h = r / a->q_len, i = r % a->q_len;
+			size_t row = 0;
+
+			if (add)
+				row = ((bs->dims[0] == 1 ? 0 : b) *
+					       (size_t)bs->dims[1] +
+				       (bs->dims[1] == 1 ? 0 : h)) *
+					      a->q_len +
+				      i;
+			for (size_t j = 0; j < a->kv_len; j++, k++) {
+				size_t at[3] = {b, i, j};
+
+				m.bias[k] = add ? add[row * a->kv_len + j] : 0;
+				if (v && !counts(c, a, mask, v, at))
+					m.bias[k] += filter;
+			}
+		}
+	}
+	set_bias(a, &m);
+	return 0;
+}
+
+/* Rows lag behind the keys by what is past. */
+static int set_offsets(struct op_call *c, struct attention *a, size_t past,
+		       struct err *e)
+{
+	void *p;
+	int rc = op_temp_array(c, a->batch, sizeof(int64_t), &p, e);
+
+	for (size_t b = 0; b < a->batch && rc == 0; b++)
+		((int64_t *)p)[b] = (int64_t)past;
+	a->offset = p;
+	a->causal = op_attr_int(c, "unidirectional", 0) != 0;
+	return rc;
+}
+
+static void set_scale(struct op_call *c, struct attention *a)
+{
+	a->scale = op_attr_float(c, "scale", 0);
+	if (a->scale == 0)
+		a->scale = 1 / sqrtf((float)a->dim);
+}
+
+static int hidden_output(struct op_call *c, struct attention *a, struct err *e)
+{
+	struct shape s =
+		shape_of(3, (int64_t[]){(int64_t)a->batch, (int64_t)a->q_len,
+					(int64_t)(a->q_heads * a->v_dim)});
+	void *out;
+	int rc = op_alloc_as(c, 0, c->in[0].dtype, DTYPE_F32, &s, &out, e);
+
+	a->out = out;
+	a->out_batch = a->q_heads * a->q_len * a->v_dim;
+	a->out_head = a->v_dim;
+	a->out_row = a->q_heads * a->v_dim;
+	return rc < 0 ? rc : attention_compute(c, a, e);
+}
+
+static int head_count(struct op_call *c, const char *name, size_t *n,
+		      struct err *e)
+{
+	int64_t v = op_attr_int(c, name, 0);
+
+	if (v < 1 || v > INT32_MAX)
+		return op_invalid(c, e, "%s %lld", name, (long long)v);
+	*n = (size_t)v;
+	return 0;
+}
+
+/* ---- Attention: the projections are part of it ---- */
+static int split_sizes(struct op_call *c, size_t heads, int64_t size[3],
+		       struct err *e)
+{
+	const int64_t *v;
+	size_t n;
+	int64_t all = op_shape(c, 1)->dims[1];
+
+	for (int i = 0; i < 3; i++)
+		size[i] = all / 3;
+	if (op_attr_ints(c, "qkv_hidden_sizes", &v, &n) && n == 3)
+		memcpy(size, v, 3 * sizeof(*v));
+	for (int i = 0; i < 3; i++) {
+		if (size[i] < 0 || size[i] > all ||
+		    size[i] % (int64_t)heads != 0)
+			return op_invalid(c, e, "hidden sizes");
+	}
+	if (size[0] != size[1] || size[0] + size[1] + size[2] != all)
+		return op_invalid(c, e, "hidden sizes");
+	return 0;
+}
+
+/* x · weights + bias, all three side by side. */
+static int project(struct op_call *c, float **out, struct err *e)
+{
+	const struct shape *x = op_shape(c, 0), *w = op_shape(c, 1);
+	struct gemm g = {.type = NUM_F32, .batch = 1, .alpha = 1, .beta = 1};
+	const float *in, *weights, *bias;
+	int rc = op_in_f32(c, 0, &in, e);
+
+	g.m = (size_t)(x->dims[0] * x->dims[1]);
+	g.k = g.lda = (size_t)x->dims[2];
+	g.n = g.ldb = g.ldc = (size_t)w->dims[1];
+	if (op_has(c, 2) && op_nelems(c, 2) != g.n)
+		return op_invalid(c, e, "the bias does not fit");
+	if (!gemm_fits(&g))
+		return op_unsupported(c, e, "matrices of this size");
+	if (rc == 0)
+		rc = op_in_f32(c, 1, &weights, e);
+	if (rc == 0)
+		rc = op_in_f32(c, 2, &bias, e);
+	if (rc == 0)
+		rc = floats(c, (uint64_t)g.m * g.n, out, e);
+	if (rc < 0)
+		return rc;
+	for (size_t r = 0; r < g.m && bias; r++)
+		memcpy(*out + r * g.n, bias, g.n * sizeof(float));
+	gemm_run(&c->env->kernel, &g, in, weights, *out);
+	return 0;
+}
+
+/* Views into the projection, and how many rows the past has. */
+static int attention_views(struct op_call *c, struct attention *a, size_t *past,
+			   struct err *e)
+{
+	const struct shape *x = op_shape(c, 0), *p = op_shape(c, 4);
+	int64_t size[3];
+	float *qkv = NULL;
+	int rc = head_count(c, "num_heads", &a->q_heads, e);
+
+	if (rc == 0)
+		rc = op_need_rank(c, 0, 3, 3, e);
+	if (rc == 0)
+		rc = op_need_rank(c, 1, 2, 2, e);
+	if (rc < 0)
+		return rc;
+	if (op_shape(c, 1)->dims[0] != x->dims[2])
+		return op_invalid(c, e, "weights do not fit");
+	rc = split_sizes(c, a->q_heads, size, e);
+	if (rc == 0)
+		rc = project(c, &qkv, e);
+	if (rc < 0)
+		return rc;
+	a->kv_heads = a->q_heads;
+	a->batch = (size_t)x->dims[0];
+	a->q_len = (size_t)x->dims[1];
+	a->dim = (size_t)size[0] / a->q_heads;
+	a->v_dim = (size_t)size[2] / a->q_heads;
+	a->q = (struct attention_view){.p = qkv, .head = a->dim};
+	a->q.row = (size_t)(size[0] + size[1] + size[2]);
+	a->q.batch = a->q.row * a->q_len;
+	a->k = a->v = a->q;
+	a->k.p = qkv + size[0];
+	a->v.p = qkv + size[0] + size[1];
+	a->v.head = a->v_dim;
+	*past = 0;
+	if (!op_has(c, 4))
+		return 0;
+	if (p->rank != 5 || p->dims[0] != 2 || p->dims[1] != x->dims[0] ||
+	    p->dims[2] != (int64_t)a->q_heads ||
+	    p->dims[4] != (int64_t)a->dim || a->dim != a->v_dim)
+		return op_invalid(c, e, "the past does not fit");
+	*past = (size_t)p->dims[3];
+	return 0;
+}
+
+/* Output 1: keys and values of past and present, in one tensor. */
+static int attention_present(struct op_call *c, struct attention *a,
+			     size_t past, struct err *e)
+{
+	size_t n[4] = {a->batch, a->q_heads, a->q_len, a->dim};
+	size_t half = a->batch * a->q_heads * a->dim;
+	const float *rows = NULL;
+	struct shape s;
+	void *out;
+	int rc = 0;
+
+	a->kv_len = past + a->q_len;
+	if (!past && !op_wants(c, 1))
+		return 0;
+	if (a->dim != a->v_dim)
+		return op_unsupported(c, e, "a past of unequal sizes");
+	s = shape_of(5, (int64_t[]){2, (int64_t)a->batch, (int64_t)a->q_heads,
+				    (int64_t)a->kv_len, (int64_t)a->dim});
+	if (past)
+		rc = op_in_f32(c, 4, &rows, e);
+	if (rc == 0)
+		rc = op_alloc_as(c, 1, c->in[0].dtype, DTYPE_F32, &s, &out, e);
+	if (rc < 0)
+		return rc;
+	for (int i = 0; i < 2; i++) {
+		struct attention_view *v = i ? &a->v : &a->k;
+		float *to = (float *)out + (size_t)i * half * a->kv_len;
+
+		attention_append(rows ? rows + (size_t)i * half * past : NULL,
+				 past, v, n, to);
+		*v = attention_heads(to, a->q_heads, a->kv_len, a->dim);
+	}
+	return 0;
+}
+
+static int eval_attention(struct op_call *c, struct err *e)
+{
+	struct attention a = {0};
+	size_t past;
+	int rc = attention_views(c, &a, &past, e);
+
+	if (rc == 0 && op_attr_int(c, "do_rotary", 0))
+		return op_unsupported(c, e, "do_rotary");
+	if (rc == 0)
+		rc = attention_present(c, &a, past, e);
+	if (rc == 0)
+		rc = read_bias(c, &a, 3, 5, e);
+	if (rc == 0)
+		rc = set_offsets(c, &a, past, e);
+	set_scale(c, &a);
+	return rc < 0 ? rc : hidden_output(c, &a, e);
+}
+
+/* ---- MultiHeadAttention ---- */
+/* Adds a part of the bias to [batch][len][hidden] rows, in a copy. */
+static int biased(struct op_call *c, size_t i, size_t at, size_t hidden,
+		  const float **p, struct err *e)
+{
+	const float *bias;
+	uint64_t n = op_nelems(c, i);
+	float *out = NULL;
+	int rc = op_in_f32(c, 3, &bias, e);
+
+	if (rc == 0 && !bias)
+		return 0;
+	if (rc == 0 && op_nelems(c, 3) < at + hidden)
+		return op_invalid(c, e, "the bias does not fit");
+	if (rc == 0)
+		rc = floats(c, n, &out, e);
+	for (uint64_t k = 0; rc == 0 && k < n; k++)
+		out[k] = (*p)[k] + bias[at + k % hidden];
+	if (rc == 0)
+		*p = out;
+	return rc;
+}
+
+/* Input i (1: keys, 2: values) as a view; rank 4 has heads already. */
+static int memory(struct op_call *c, struct attention *a, size_t i, size_t at,
+		  struct attention_view *v, size_t *dim, struct err *e)
+{
+	const struct shape *s = op_shape(c, i);
+	const float *p;
+	int rc = op_need_rank(c, i, 3, 4, e);
+
+	if (rc == 0 && !op_has(c, i))
+		return op_unsupported(c, e, "packed keys and values");
+	if (rc == 0)
+		rc = op_in_f32(c, i, &p, e);
+	if (rc < 0)
+		return rc;
+	if (s->rank == 4) {
+		if (s->dims[0] != (int64_t)a->batch ||
+		    s->dims[1] != (int64_t)a->q_heads)
+			return op_invalid(c, e, "input %zu does not fit", i);
+		*dim = (size_t)s->dims[3];
+		a->kv_len = (size_t)s->dims[2];
+		*v = attention_heads(p, a->q_heads, a->kv_len, *dim);
+		return 0;
+	}
+	if (s->dims[0] != (int64_t)a->batch ||
+	    s->dims[2] % (int64_t)a->q_heads != 0 ||
+	    (i == 2 && s->dims[1] != (int64_t)a->kv_len))
+		return op_invalid(c, e, "input %zu does not fit", i);
+	*dim = (size_t)s->dims[2] / a->q_heads;
+	a->kv_len = (size_t)s->dims[1];
+	rc = biased(c, i, at, (size_t)s->dims[2], &p, e);
+	*v = attention_hidden(p, a->q_heads, a->kv_len, *dim);
+	return rc;
+}
+
+/* Output o: the past in input i and the rows of view v behind it. */
+static int present(struct op_call *c, struct attention *a, size_t i, size_t o,
+		   size_t past, size_t dim, struct attention_view *v,
+		   struct err *e)
+{
+	size_t n[4] = {a->batch, a->kv_heads, a->kv_len, dim};
+	const struct shape *p = op_shape(c, i);
+	const float *rows = NULL;
+	struct shape s;
+	void *out;
+	int rc = 0;
+
+	if (!op_has(c, i) && !op_wants(c, o))
+		return 0;
+	if (op_has(c, i) &&
+	    (p->rank != 4 || p->dims[0] != (int64_t)a->batch ||
+	     p->dims[1] != (int64_t)a->kv_heads ||
+	     p->dims[2] != (int64_t)past || p->dims[3] != (int64_t)dim))
+		return op_invalid(c, e, "the past does not fit");
+	s = shape_of(4, (int64_t[]){(int64_t)a->batch, (int64_t)a->kv_heads,
+				    (int64_t)(past + a->kv_len), (int64_t)dim});
+	rc = op_in_f32(c, i, &rows, e);
+	if (rc == 0)
+		rc = op_alloc_as(c, o, c->in[0].dtype, DTYPE_F32, &s, &out, e);
+	if (rc < 0)
+		return rc;
+	attention_append(rows, past, v, n, out);
+	*v = attention_heads(out, a->kv_heads, past + a->kv_len, dim);
+	return 0;
+}
+
+static int eval_multi_head(struct op_call *c, struct err *e)
+{
+	const struct shape *q = op_shape(c, 0);
+	struct attention a = {0};
+	size_t hidden, past = 0, k_dim = 0;
+	int rc = op_need_rank(c, 0, 3, 3, e);
+
+	if (rc == 0)
+		rc = head_count(c, "num_heads", &a.q_heads, e);
+	if (rc == 0 && (q->dims[2] % (int64_t)a.q_heads || c->nin > 8))
+		return op_unsupported(c, e, "inputs of this form");
+	if (rc < 0)
+		return rc;
+	hidden = (size_t)q->dims[2];
+	a.kv_heads = a.q_heads;
+	a.batch = (size_t)q->dims[0];
+	a.q_len = (size_t)q->dims[1];
+	a.dim = hidden / a.q_heads;
+	rc = op_in_f32(c, 0, &a.q.p, e);
+	if (rc == 0)
+		rc = biased(c, 0, 0, hidden, &a.q.p, e);
+	a.q = attention_hidden(a.q.p, a.q_heads, a.q_len, a.dim);
+	if (rc == 0)
+		rc = memory(c, &a, 1, hidden, &a.k, &k_dim, e);
+	if (rc == 0 && k_dim != a.dim)
+		return op_invalid(c, e, "keys do not fit");
+	if (rc == 0)
+		rc = memory(c, &a, 2, 2 * hidden, &a.v, &a.v_dim, e);
+	if (op_has(c, 6) && op_shape(c, 6)->rank == 4)
+		past = (size_t)op_shape(c, 6)->dims[2];
+	if (rc == 0)
+		rc = present(c, &a, 6, 1, past, a.dim, &a.k, e);
+	if (rc == 0)
+		rc = present(c, &a, 7, 2, past, a.v_dim, &a.v, e);
+	a.kv_len += past;
+	if (rc == 0)
+		rc = read_bias(c, &a, 4, 5, e);
+	if (rc == 0)
+		rc = set_offsets(c, &a, past, e);
+	set_scale(c, &a);
+	return rc < 0 ? rc : hidden_output(c, &a, e);
+}
+
+/* ---- GroupQueryAttention ---- */
+struct grouped {
+	struct attention a;
+	size_t past;	      /* rows of the buffers given */
+	const int64_t *total; /* keys of each batch, new ones included */
+	int64_t *first;	      /* where the new ones go */
+	float *rotated[2];
+};
+
+/* Rotates queries or keys in a copy, by their places. */
+static int rotate(struct op_call *c, struct grouped *g, size_t heads,
+		  struct attention_view *v, struct err *e)
+{
+	struct attention *a = &g->a;
+	const struct shape *cos = op_shape(c, 7);
+	struct rotary r = {.batch = a->batch,
+			   .heads = heads,
+			   .len = a->q_len,
+			   .head_dim = a->dim};
+	int64_t *rows;
+	float *out = NULL;
+	void *p;
+	int rc;
+
+	if (cos->rank != 2 || !shape_equal(cos, op_shape(c, 8)) ||
+	    2 * cos->dims[1] > (int64_t)a->dim)
+		return op_invalid(c, e, "the caches do not fit");
+	r.dim = 2 * (size_t)cos->dims[1];
+	r.interleaved = op_attr_int(c, "rotary_interleaved", 0) != 0;
+	rc = op_temp_array(c, a->batch * a->q_len, sizeof(*rows), &p, e);
+	if (rc == 0)
+		rc = floats(c, (uint64_t)a->batch * a->q_len * v->row, &out, e);
+	if (rc == 0)
+		rc = op_in_f32(c, 7, &r.cos, e);
+	if (rc == 0)
+		rc = op_in_f32(c, 8, &r.sin, e);
+	if (rc < 0)
+		return rc;
+	rows = p;
+	for (size_t i = 0; i < a->batch * a->q_len; i++) {
+		rows[i] = g->first[i / a->q_len] + (int64_t)(i % a->q_len);
+		if (rows[i] < 0 || rows[i] >= cos->dims[0])
+			return op_invalid(c, e, "position %lld",
+					  (long long)rows[i]);
+	}
+	r.rows = rows;
+	r.step_batch = v->batch;
+	r.step_head = v->head;
+	r.step_row = v->row;
+	attention_rotate(&c->env->kernel, &r, v->p, out);
+	v->p = out;
+	return 0;
+}
+
+/* Output o: the past's buffer with the new rows put in their places. */
+static int fill_buffer(struct op_call *c, struct grouped *g, size_t i, size_t o,
+		       struct attention_view *v, struct err *e)
+{
+	struct attention *a = &g->a;
+	const struct shape *p = op_shape(c, i);
+	struct shape s =
+		shape_of(4, (int64_t[]){(int64_t)a->batch, (int64_t)a->kv_heads,
+					(int64_t)a->kv_len, (int64_t)a->dim});
+	const float *rows;
+	float *to;
+	void *out;
+	int rc = op_in_f32(c, i, &rows, e);
+
+	if (op_has(c, i) &&
+	    (p->rank != 4 || p->dims[0] != s.dims[0] ||
+	     p->dims[1] != s.dims[1] || p->dims[2] != (int64_t)g->past ||
+	     p->dims[3] != s.dims[3]))
+		return op_invalid(c, e, "the past does not fit");
+	if (rc == 0)
+		rc = op_alloc_as(c, o, c->in[0].dtype, DTYPE_F32, &s, &out, e);
+	if (rc < 0)
+		return rc;
+	to = out;
+	for (size_t bh = 0; bh < a->batch * a->kv_heads; bh++) {
+		size_t b = bh / a->kv_heads, h = bh % a->kv_heads;
+		float *head = to + bh * a->kv_len * a->dim;
+
+		if (rows)
+			memcpy(head, rows + bh * g->past * a->dim,
+			       g->past * a->dim * sizeof(*head));
+		for (size_t t = 0; t < a->q_len; t++)
+			memcpy(head + ((size_t)g->first[b] + t) * a->dim,
+			       v->p + b * v->batch + h * v->head + t * v->row,
+			       a->dim * sizeof(*head));
+	}
+	*v = attention_heads(to, a->kv_heads, a->kv_len, a->dim);
+	return 0;
+}
+
+static int grouped_views(struct op_call *c, struct grouped *g, struct err *e)
+{
+	const struct shape *q = op_shape(c, 0), *k = op_shape(c, 1);
+	struct attention *a = &g->a;
+	int64_t heads = (int64_t)(a->q_heads + 2 * a->kv_heads);
+	bool packed = !op_has(c, 1);
+	int rc = op_need_rank(c, 0, 3, 3, e);
+
+	if (rc < 0)
+		return rc;
+	heads = packed ? heads : (int64_t)a->q_heads;
+	if (q->dims[2] % heads != 0 || a->q_heads % a->kv_heads != 0)
+		return op_invalid(c, e, "the queries do not fit");
+	a->batch = (size_t)q->dims[0];
+	a->q_len = (size_t)q->dims[1];
+	a->dim = a->v_dim = (size_t)(q->dims[2] / heads);
+	rc = op_in_f32(c, 0, &a->q.p, e);
+	if (rc < 0)
+		return rc;
+	a->q = attention_hidden(a->q.p, (size_t)heads, a->q_len, a->dim);
+	if (packed) {
+		a->k = a->v = a->q;
+		a->k.p += a->q_heads * a->dim;
+		a->v.p += (a->q_heads + a->kv_heads) * a->dim;
+		return 0;
+	}
+	if (!op_has(c, 2) || !shape_equal(k, op_shape(c, 2)) || k->rank != 3 ||
+	    k->dims[0] != q->dims[0] || k->dims[1] != q->dims[1] ||
+	    k->dims[2] != (int64_t)(a->kv_heads * a->dim))
+		return op_invalid(c, e, "keys or values do not fit");
+	rc = op_in_f32(c, 1, &a->k.p, e);
+	if (rc == 0)
+		rc = op_in_f32(c, 2, &a->v.p, e);
+	a->k = attention_hidden(a->k.p, a->kv_heads, a->q_len, a->dim);
+	a->v = attention_hidden(a->v.p, a->kv_heads, a->q_len, a->dim);
+	return rc;
+}
+
+/* How many keys each batch has; the buffers hold at least the longest. */
+static int grouped_lengths(struct op_call *c, struct grouped *g, struct err *e)
+{
+	struct attention *a = &g->a;
+	const int64_t *last;
+	int64_t *total, all;
+	void *p;
+	int rc = op_in_i64(c, 5, &last, e);
+
+	if (rc == 0)
+		rc = op_scalar_int(c, 6, 0, &all, e);
+	if (rc == 0 &&
+	    (op_nelems(c, 5) != a->batch || all < 0 || all > INT32_MAX))
+		return op_invalid(c, e, "seqlens_k");
+	if (rc == 0)
+		rc = op_temp_array(c, a->batch, 2 * sizeof(int64_t), &p, e);
+	if (rc < 0)
+		return rc;
+	if (op_has(c, 3) && op_shape(c, 3)->rank == 4)
+		g->past = (size_t)op_shape(c, 3)->dims[2];
+	a->kv_len = g->past > (size_t)all ? g->past : (size_t)all;
+	total = p;
+	g->first = total + a->batch;
+	for (size_t b = 0; b < a->batch; b++) {
+		total[b] = last[b] < INT32_MAX ? last[b] + 1 : INT32_MAX;
+		g->first[b] = total[b] - (int64_t)a->q_len;
+		if (g->first[b] < 0) /* a prompt shorter than the batch's */
+			g->first[b] = 0;
+		if (total[b] < 0 || total[b] > (int64_t)a->kv_len ||
+		    g->first[b] + (int64_t)a->q_len > (int64_t)a->kv_len)
+			return op_invalid(c, e, "%lld keys",
+					  (long long)total[b]);
+	}
+	a->valid = total;
+	a->offset = g->first;
+	return 0;
+}
+
+static int eval_grouped(struct op_call *c, struct err *e)
+{
+	struct grouped g = {0};
+	struct attention *a = &g.a;
+	int64_t window = op_attr_int(c, "local_window_size", -1);
+	int rc = head_count(c, "num_heads", &a->q_heads, e);
+
+	if (rc == 0)
+		rc = head_count(c, "kv_num_heads", &a->kv_heads, e);
+	if (rc == 0 && (op_has(c, 9) || op_has(c, 11) ||
+			op_attr_int(c, "smooth_softmax", 0) > 0))
+		return op_unsupported(c, e, "this form of the softmax");
+	if (rc == 0)
+		rc = grouped_views(c, &g, e);
+	if (rc == 0)
+		rc = grouped_lengths(c, &g, e);
+	if (rc == 0 && op_attr_int(c, "do_rotary", 0)) {
+		rc = rotate(c, &g, a->q_heads, &a->q, e);
+		if (rc == 0)
+			rc = rotate(c, &g, a->kv_heads, &a->k, e);
+	}
+	if (rc == 0)
+		rc = fill_buffer(c, &g, 3, 1, &a->k, e);
+	if (rc == 0)
+		rc = fill_buffer(c, &g, 4, 2, &a->v, e);
+	if (rc == 0)
+		rc = read_bias(c, a, SIZE_MAX, 10, e);
+	if (rc < 0)
+		return rc;
+	a->causal = true;
+	a->window = window > 0 ? window : 0;
+	a->softcap = op_attr_float(c, "softcap", 0);
+	set_scale(c, a);
+	return hidden_output(c, a, e);
+}
+
+const struct op ops_ms_attention[] = {
+	{MICROSOFT, "Attention", 1, 2, 7, 1, 2, 0, 0, NULL, eval_attention},
+	{MICROSOFT, "MultiHeadAttention", 1, 1, 10, 1, 4, 0, 0, NULL,
+	 eval_multi_head},
+	{MICROSOFT, "GroupQueryAttention", 1, 1, 12, 1, 3, 0, 0, NULL,
+	 eval_grouped},
+	{0},
+};
