@@ -19,6 +19,7 @@
 
 const struct format *const formats[] = {
 	&format_gguf,
+	&format_hf,
 	&format_npy,
 	&format_npz,
 	&format_onnx,

@@ -6,6 +6,7 @@
 #include "modelfs/format.h"
 
 extern const struct format format_gguf;
+extern const struct format format_hf;
 extern const struct format format_npy;
 extern const struct format format_npz;
 extern const struct format format_onnx;

@@ -41,6 +41,7 @@ struct entry {
 struct reading {
 	struct model *m;
 	struct source *src;
+	const struct safetensors_part *part; /* NULL: all of it */
 	struct map *names; /* name → 1 */
 	struct entry *entries;
 	size_t nentries, cap;
@@ -245,6 +246,8 @@ static int read_metadata(struct reading *r, const struct json *v, struct err *e)
 	while (json_next(v, &it, &key, &member)) {
 		struct blob *data;
 
+		if (r->part && !r->part->has_config)
+			continue;
 		text = json_get_string(member, &len);
 		if (!text)
 			return err_set(e, EINVAL, "a value is no string");
@@ -369,8 +372,13 @@ static int read_header(struct reading *r, const char *text, size_t len,
 
 	if (rc == 0 && !r->m->lenient)
 		rc = check_cover(r, e);
-	for (size_t i = 0; rc == 0 && i < r->nentries; i++)
-		rc = add_param(r, &r->entries[i], e);
+	for (size_t i = 0; rc == 0 && i < r->nentries; i++) {
+		const struct span *name = &r->entries[i].name;
+
+		if (!r->part ||
+		    r->part->wants(r->part->ctx, name->p, name->len))
+			rc = add_param(r, &r->entries[i], e);
+	}
 	return rc;
 }
 
@@ -383,10 +391,11 @@ static uint64_t get_u64(const uint8_t *p)
 	return v;
 }
 
-int safetensors_read(struct source *src, struct model *m, struct err *e)
+int safetensors_read(struct source *src, const struct safetensors_part *part,
+		     struct model *m, struct err *e)
 {
 	uint64_t size = source_size(src), len;
-	struct reading r = {.m = m, .src = src};
+	struct reading r = {.m = m, .src = src, .part = part};
 	uint8_t head[8];
 	char *text;
 	int rc;
@@ -440,7 +449,7 @@ static int probe(const struct input *in)
 
 static int read(const struct input *in, struct model *m, struct err *e)
 {
-	return safetensors_read(in->file, m, e);
+	return safetensors_read(in->file, NULL, m, e);
 }
 
 const struct format format_safetensors = {

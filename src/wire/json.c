@@ -376,3 +376,36 @@ int json_each_member(const void *text, size_t len, json_member_fn fn, void *ctx,
 			     s.pos);
 	return rc;
 }
+
+int json_find_member(const void *text, size_t len, const char *key,
+		     const char **value, size_t *value_len, struct err *e)
+{
+	struct scan s = {.p = text, .len = len};
+	size_t key_len = strlen(key), start;
+	int rc = expect(&s, '{', e);
+
+	while (rc == 0) {
+		bool is_it;
+
+		skip_space(&s);
+		start = s.pos;
+		if (start >= len || s.p[start] != '"')
+			break;
+		skip_string(&s);
+		is_it = s.pos - start == key_len + 2 &&
+			memcmp(s.p + start + 1, key, key_len) == 0;
+		rc = expect(&s, ':', e);
+		start = s.pos;
+		skip_value(&s);
+		if (rc == 0 && is_it) {
+			*value = s.p + start;
+			*value_len = s.pos - start;
+			return 0;
+		}
+		skip_space(&s);
+		if (rc == 0 && (s.pos >= len || s.p[s.pos] != ','))
+			break;
+		s.pos++;
+	}
+	return rc < 0 ? rc : err_set(e, EINVAL, "JSON without \"%s\"", key);
+}

@@ -74,4 +74,11 @@ typedef int (*json_member_fn)(void *ctx, const char *key, size_t len,
 int json_each_member(const void *text, size_t len, json_member_fn fn, void *ctx,
 		     struct err *e);
 
+/*
+ * The text of one member of an object, found without parsing the others;
+ * borrowed.  EINVAL when there is none.
+ */
+int json_find_member(const void *text, size_t len, const char *key,
+		     const char **value, size_t *value_len, struct err *e);
+
 #endif
