@@ -377,35 +377,52 @@ int json_each_member(const void *text, size_t len, json_member_fn fn, void *ctx,
 	return rc;
 }
 
+/* From a key's quote to behind its value; *is_it: whether it is this key. */
+static int scan_member(struct scan *s, const char *key, bool *is_it,
+		       size_t *value, struct err *e)
+{
+	size_t len = strlen(key), start = s->pos;
+	int rc;
+
+	if (start >= s->len || s->p[start] != '"')
+		return err_set(e, EINVAL, "byte %zu: JSON without a key",
+			       start);
+	skip_string(s);
+	*is_it = s->pos - start == len + 2 &&
+		 memcmp(s->p + start + 1, key, len) == 0;
+	rc = expect(s, ':', e);
+	*value = s->pos;
+	skip_value(s);
+	return rc;
+}
+
 int json_find_member(const void *text, size_t len, const char *key,
 		     const char **value, size_t *value_len, struct err *e)
 {
 	struct scan s = {.p = text, .len = len};
-	size_t key_len = strlen(key), start;
+	const char *found = NULL;
 	int rc = expect(&s, '{', e);
 
-	while (rc == 0) {
-		bool is_it;
+	do {
+		size_t start;
+		bool is_it = false;
 
 		skip_space(&s);
-		start = s.pos;
-		if (start >= len || s.p[start] != '"')
-			break;
-		skip_string(&s);
-		is_it = s.pos - start == key_len + 2 &&
-			memcmp(s.p + start + 1, key, key_len) == 0;
-		rc = expect(&s, ':', e);
-		start = s.pos;
-		skip_value(&s);
+		if (rc == 0)
+			rc = scan_member(&s, key, &is_it, &start, e);
+		if (rc == 0 && is_it && found)
+			rc = err_set(e, EINVAL, "\"%s\" appears twice", key);
 		if (rc == 0 && is_it) {
-			*value = s.p + start;
+			found = s.p + start;
 			*value_len = s.pos - start;
-			return 0;
 		}
 		skip_space(&s);
-		if (rc == 0 && (s.pos >= len || s.p[s.pos] != ','))
-			break;
-		s.pos++;
-	}
-	return rc < 0 ? rc : err_set(e, EINVAL, "JSON without \"%s\"", key);
+	} while (rc == 0 && s.pos < len && s.p[s.pos++] == ',');
+	if (rc == 0 && (s.pos > len || s.p[s.pos - 1] != '}'))
+		rc = err_set(e, EINVAL, "JSON without '}'");
+	if (rc == 0 && !found)
+		rc = err_set(e, EINVAL, "JSON without \"%s\"", key);
+	if (rc == 0)
+		*value = found;
+	return rc;
 }
