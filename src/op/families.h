@@ -20,6 +20,7 @@
 	X(loss)								       \
 	X(matmul)							       \
 	X(ms_attention)							       \
+	X(ms_fused)							       \
 	X(newest)							       \
 	X(norm)								       \
 	X(pooling)							       \
