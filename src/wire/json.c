@@ -401,6 +401,7 @@ int json_find_member(const void *text, size_t len, const char *key,
 {
 	struct scan s = {.p = text, .len = len};
 	const char *found = NULL;
+	char next = '\0';
 	int rc = expect(&s, '{', e);
 
 	do {
@@ -417,8 +418,9 @@ int json_find_member(const void *text, size_t len, const char *key,
 			*value_len = s.pos - start;
 		}
 		skip_space(&s);
-	} while (rc == 0 && s.pos < len && s.p[s.pos++] == ',');
-	if (rc == 0 && (s.pos > len || s.p[s.pos - 1] != '}'))
+		next = s.pos < len ? s.p[s.pos++] : '\0';
+	} while (rc == 0 && next == ',');
+	if (rc == 0 && next != '}')
 		rc = err_set(e, EINVAL, "JSON without '}'");
 	if (rc == 0 && !found)
 		rc = err_set(e, EINVAL, "JSON without \"%s\"", key);

@@ -151,8 +151,33 @@ TEST(members_one_by_one)
 	CHECK_INT(n, 1);
 }
 
+static int find(const char *text, const char *want)
+{
+	struct err e = {0};
+	const char *value = "";
+	size_t len = 0;
+	int rc = json_find_member(text, strlen(text), "k", &value, &len, &e);
+
+	CHECK(rc < 0 || (len == strlen(want) && !memcmp(value, want, len)));
+	return rc;
+}
+
+TEST(one_member)
+{
+	CHECK_INT(find("{\"a\":[1,\"}\"],\"k\":{\"k\":2}}", "{\"k\":2}"), 0);
+	CHECK_INT(find("{\"k\":1,\"b\":{}}", "1"), 0);
+	CHECK_INT(find("{\"b\":{\"k\":1}}", ""), -EINVAL);
+	CHECK_INT(find("{\"k\":1,\"k\":2}", ""), -EINVAL);
+	CHECK_INT(find("{\"k\":{\"a\":1}", ""), -EINVAL);
+	CHECK_INT(find("{\"k\"", ""), -EINVAL);
+	CHECK_INT(find("{\"k\":1,", ""), -EINVAL);
+	CHECK_INT(find("{}", ""), -EINVAL);
+	CHECK_INT(find("", ""), -EINVAL);
+}
+
 int main(void)
 {
+	RUN(one_member);
 	RUN(values);
 	RUN(integers_are_64_bits);
 	RUN(mistakes);
