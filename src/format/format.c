@@ -27,6 +27,10 @@ const struct format *const formats[] = {
 	&format_pytorch,
 	&format_pytorch_legacy,
 	&format_safetensors,
+	&format_tf_checkpoint,
+	&format_tf_graph,
+	&format_tf_meta_graph,
+	&format_tf_saved_model,
 	NULL,
 };
 

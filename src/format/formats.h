@@ -14,5 +14,9 @@ extern const struct format format_pickle;
 extern const struct format format_pytorch;
 extern const struct format format_pytorch_legacy;
 extern const struct format format_safetensors;
+extern const struct format format_tf_checkpoint;
+extern const struct format format_tf_graph;
+extern const struct format format_tf_meta_graph;
+extern const struct format format_tf_saved_model;
 
 #endif

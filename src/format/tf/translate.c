@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * translate - operators of TensorFlow that ONNX has, too.
+ *
+ * The values a node makes keep their names and layouts; what is in between
+ * gets names beneath the node's.  A node that becomes several has a module
+ * for each beneath its own.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "modelfs/arena.h"
+#include "modelfs/blob.h"
+#include "modelfs/err.h"
+#include "modelfs/text.h"
+
+#include "format/tf/body.h"
+#include "format/tf/translate.h"
+
+/* ---- building ---- */
+
+int tf_inner(struct tf_make *k, const char *what, value_id *out, struct err *e)
+{
+	struct text name = {0};
+	int rc;
+
+	/* No name in a file has a word behind a colon. */
+	text_printf(&name, "%s:%s", k->call->name.p, what);
+	rc = name.failed ? err_nomem(e, 0)
+			 : graph_value(k->body->g, name.p, name.len, out, e);
+	text_free(&name);
+	return rc;
+}
+
+/* The module of a node that is one of several. */
+static int inner_module(struct tf_make *k, const char *what,
+			struct module **out, struct err *e)
+{
+	if (!what) {
+		*out = k->call->module;
+		return 0;
+	}
+	return model_module(k->body->t->m, k->call->module, what, strlen(what),
+			    out, e);
+}
+
+int tf_node(struct tf_make *k, const struct tf_new *n, struct err *e)
+{
+	struct module *mod;
+	struct text name = {0};
+	struct node *node;
+	int rc = inner_module(k, n->what, &mod, e);
+
+	text_printf(&name, "%s%s%s", k->call->name.p, n->what ? "/" : "",
+		    n->what ? n->what : "");
+	if (rc == 0 && name.failed)
+		rc = err_nomem(e, 0);
+	if (rc == 0)
+		rc = graph_node(k->body->g, name.p, "", n->type, n->nin,
+				n->nout, n->nattrs, &node, e);
+	text_free(&name);
+	if (rc < 0)
+		return rc;
+	node->opset = n->opset ? n->opset : TF_OPSET;
+	node->module = mod;
+	mod->is_node = true;
+	for (uint32_t i = 0; i < n->nin; i++)
+		node->in[i] = n->in[i];
+	for (uint32_t i = 0; i < n->nout; i++)
+		node->out[i] = n->out[i];
+	for (uint32_t i = 0; i < n->nattrs; i++)
+		node->attrs[i] = n->attrs[i];
+	if (n->what && model_type(k->body->t->m, mod, n->type,
+				  strlen(n->type)) < 0)
+		return err_nomem(e, 0);
+	return 0;
+}
+
+int tf_step(struct tf_make *k, const char *what, const char *type, value_id a,
+	    value_id b, value_id *out, struct err *e)
+{
+	value_id in[2] = {a, b};
+	struct tf_new n = {.what = what,
+			   .type = type,
+			   .in = in,
+			   .nin = b == NO_VALUE ? 1 : 2,
+			   .out = out,
+			   .nout = 1};
+	int rc = tf_inner(k, what, out, e);
+
+	return rc < 0 ? rc : tf_node(k, &n, e);
+}
+
+int tf_ints(struct tf_make *k, const char *name, const int64_t *v, size_t n,
+	    struct attr *out, struct err *e)
+{
+	int64_t *copy =
+		arena_array(k->body->t->m->arena, n + 1, sizeof(*copy));
+
+	if (!copy)
+		return err_nomem(e, n * sizeof(*copy));
+	memcpy(copy, v, n * sizeof(*copy));
+	*out = (struct attr){
+		.name = name, .kind = ATTR_INTS, .n = n, .ints = copy};
+	return 0;
+}
+
+struct attr tf_int(const char *name, int64_t v)
+{
+	return (struct attr){.name = name, .kind = ATTR_INT, .n = 1, .i = v};
+}
+
+struct attr tf_float(const char *name, float v)
+{
+	return (struct attr){.name = name, .kind = ATTR_FLOAT, .n = 1, .f = v};
+}
+
+struct attr tf_string(const char *name, const char *v)
+{
+	return (struct attr){.name = name,
+			     .kind = ATTR_STRING,
+			     .n = 1,
+			     .s = {v, strlen(v)}};
+}
+
+/* ---- what is known while translating ---- */
+
+/* The integers of a constant; false when they are not known, or too many. */
+bool tf_const_ints(const struct tf_make *k, uint32_t input, int64_t *out,
+		   size_t max, size_t *n)
+{
+	const struct param *p;
+	struct tensor t;
+	uint64_t nelems;
+	uint8_t buf[8 * 64];
+
+	if (input >= k->call->nin)
+		return false;
+	p = k->body->g->values[k->call->in[input]].param;
+	if (!p)
+		return false;
+	t = param_tensor(p);
+	if ((t.dtype != DTYPE_I32 && t.dtype != DTYPE_I64) ||
+	    !shape_nelems(&t.shape, &nelems) || nelems > max || nelems > 64 ||
+	    blob_read_full(p->data, buf, t.data->size, 0, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < nelems; i++) {
+		int32_t v32;
+
+		if (t.dtype == DTYPE_I64) {
+			memcpy(&out[i], buf + 8 * i, 8);
+			continue;
+		}
+		memcpy(&v32, buf + 4 * i, 4);
+		out[i] = v32;
+	}
+	*n = (size_t)nelems;
+	return true;
+}
+
+bool tf_flag(const struct tf_make *k, const char *name)
+{
+	const Tf__AttrValue *v = tf_attr(k->call->node, name);
+
+	return v && v->has_b && v->b;
+}
+
+float tf_number(const struct tf_make *k, const char *name, float def)
+{
+	const Tf__AttrValue *v = tf_attr(k->call->node, name);
+
+	return v && v->has_f ? v->f : def;
+}
+
+/* ---- one operator for one ---- */
+
+static const struct {
+	const char *tf, *onnx;
+	uint8_t nin;
+} same[] = {
+	{"Abs", "Abs", 1},
+	{"Acos", "Acos", 1},
+	{"Add", "Add", 2},
+	{"AddV2", "Add", 2},
+	{"Asin", "Asin", 1},
+	{"Atan", "Atan", 1},
+	{"BatchMatMul", "MatMul", 2},
+	{"BatchMatMulV2", "MatMul", 2},
+	{"BiasAdd", "Add", 2},
+	{"BroadcastTo", "Expand", 2},
+	{"Ceil", "Ceil", 1},
+	{"Cos", "Cos", 1},
+	{"Elu", "Elu", 1},
+	{"Equal", "Equal", 2},
+	{"Erf", "Erf", 1},
+	{"Exp", "Exp", 1},
+	{"Floor", "Floor", 1},
+	{"Greater", "Greater", 2},
+	{"GreaterEqual", "GreaterOrEqual", 2},
+	{"Identity", "Identity", 1},
+	{"Inv", "Reciprocal", 1},
+	{"IsNan", "IsNaN", 1},
+	{"Less", "Less", 2},
+	{"LessEqual", "LessOrEqual", 2},
+	{"Log", "Log", 1},
+	{"LogSoftmax", "LogSoftmax", 1},
+	{"LogicalAnd", "And", 2},
+	{"LogicalNot", "Not", 1},
+	{"LogicalOr", "Or", 2},
+	{"MatMul", "MatMul", 2},
+	{"Maximum", "Max", 2},
+	{"Minimum", "Min", 2},
+	{"Mul", "Mul", 2},
+	{"Neg", "Neg", 1},
+	{"Pow", "Pow", 2},
+	{"PreventGradient", "Identity", 1},
+	{"ReadVariableOp", "Identity", 1},
+	{"RealDiv", "Div", 2},
+	{"Reciprocal", "Reciprocal", 1},
+	{"Relu", "Relu", 1},
+	{"Round", "Round", 1},
+	{"Selu", "Selu", 1},
+	{"Sigmoid", "Sigmoid", 1},
+	{"Sign", "Sign", 1},
+	{"Sin", "Sin", 1},
+	{"Snapshot", "Identity", 1},
+	{"Softmax", "Softmax", 1},
+	{"Softplus", "Softplus", 1},
+	{"Softsign", "Softsign", 1},
+	{"Sqrt", "Sqrt", 1},
+	{"StopGradient", "Identity", 1},
+	{"Sub", "Sub", 2},
+	{"Tan", "Tan", 1},
+	{"Tanh", "Tanh", 1},
+};
+
+/* Attributes that change the meaning of one of the above. */
+static bool means_more(const struct tf_make *k)
+{
+	const Tf__AttrValue *f = tf_attr(k->call->node, "data_format");
+
+	return tf_flag(k, "transpose_a") || tf_flag(k, "transpose_b") ||
+	       tf_flag(k, "adj_x") || tf_flag(k, "adj_y") ||
+	       (f && f->s.len > 1 && f->s.data[1] == 'C');
+}
+
+static int translate_same(struct tf_make *k, struct err *e)
+{
+	const struct tf_call *c = k->call;
+
+	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+		struct tf_new n = {.type = same[i].onnx,
+				   .in = c->in,
+				   .nin = c->nin,
+				   .out = c->out,
+				   .nout = c->nout};
+		int rc;
+
+		if (!tf_equal(&c->node->op, same[i].tf) ||
+		    same[i].nin != c->nin || c->nout != 1)
+			continue;
+		if (means_more(k))
+			return 0;
+		rc = tf_node(k, &n, e);
+		return rc < 0 ? rc : 1;
+	}
+	return 0;
+}
+
+int tf_translate(struct tf_body *b, const struct tf_call *c, struct err *e)
+{
+	struct tf_make k = {.body = b, .call = c};
+	struct span type = tf_span(&c->node->op);
+	int rc = translate_same(&k, e);
+
+	if (rc == 0)
+		rc = tf_translate_array(&k, e);
+	if (rc == 0)
+		rc = tf_translate_image(&k, e);
+	if (rc > 0 && model_type(b->t->m, c->module, type.p, type.len) < 0)
+		return err_nomem(e, 0);
+	return rc;
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * translate_image - convolution, pooling and normalisation of images, which
+ * TensorFlow lays out as batch, height, width, channel (NHWC).  ONNX computes
+ * them as NCHW, so values are turned around on the way in and out.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "modelfs/err.h"
+
+#include "format/tf/translate.h"
+
+static const int64_t to_nchw[] = {0, 3, 1, 2};
+static const int64_t to_nhwc[] = {0, 2, 3, 1};
+static const int64_t hwio_to_oihw[] = {3, 2, 0, 1};
+
+static int turn(struct tf_make *k, const char *what, const int64_t *perm,
+		value_id in, value_id out, struct err *e)
+{
+	struct attr a;
+	struct tf_new n = {.what = what,
+			   .type = "Transpose",
+			   .in = &in,
+			   .nin = 1,
+			   .out = &out,
+			   .nout = 1,
+			   .attrs = &a,
+			   .nattrs = 1};
+	int rc = tf_ints(k, "perm", perm, 4, &a, e);
+
+	return rc < 0 ? rc : tf_node(k, &n, e);
+}
+
+static int turned(struct tf_make *k, const char *what, const int64_t *perm,
+		  value_id in, value_id *out, struct err *e)
+{
+	int rc = tf_inner(k, what, out, e);
+
+	return rc < 0 ? rc : turn(k, what, perm, in, *out, e);
+}
+
+static bool is_nhwc(const struct tf_make *k)
+{
+	const Tf__AttrValue *f = tf_attr(k->call->node, "data_format");
+
+	return !f || f->s.len == 0 || tf_equal(&f->s, "NHWC");
+}
+
+/* Of height and width; the other two must be 1. */
+static bool spatial(const struct tf_make *k, const char *name, int64_t out[2])
+{
+	const Tf__AttrValue *v = tf_attr(k->call->node, name);
+
+	out[0] = out[1] = 1;
+	if (!v || !v->list || v->list->n_i == 0)
+		return true;
+	if (v->list->n_i != 4 || v->list->i[0] != 1 || v->list->i[3] != 1)
+		return false;
+	out[0] = v->list->i[1];
+	out[1] = v->list->i[2];
+	return true;
+}
+
+/* EXPLICIT paddings, NHWC: pairs for each dimension. */
+static bool find_padding(struct tf_make *k, struct attr *out, struct err *e,
+			 int *rc)
+{
+	const Tf__AttrValue *p = tf_attr(k->call->node, "padding");
+	const Tf__AttrValue *x = tf_attr(k->call->node, "explicit_paddings");
+	int64_t pads[4];
+
+	*rc = 0;
+	if (!p || tf_equal(&p->s, "VALID")) {
+		*out = tf_string("auto_pad", "VALID");
+		return true;
+	}
+	if (tf_equal(&p->s, "SAME")) {
+		*out = tf_string("auto_pad", "SAME_UPPER");
+		return true;
+	}
+	if (!x || !x->list || x->list->n_i != 8)
+		return false;
+	pads[0] = x->list->i[2];
+	pads[1] = x->list->i[4];
+	pads[2] = x->list->i[3];
+	pads[3] = x->list->i[5];
+	*rc = tf_ints(k, "pads", pads, 4, out, e);
+	return true;
+}
+
+static const struct shape *known_shape(const struct tf_make *k, uint32_t input,
+				       struct shape *buf)
+{
+	const struct param *p = k->body->g->values[k->call->in[input]].param;
+
+	if (!p)
+		return NULL;
+	*buf = shape_of(p->rank, p->dims);
+	return buf;
+}
+
+/* The value behind Identity nodes (ReadVariableOp) that name a parameter. */
+static const struct shape *weight_shape(const struct tf_make *k, uint32_t input,
+					struct shape *buf)
+{
+	const struct graph *g = k->body->g;
+	value_id v = k->call->in[input];
+
+	if (known_shape(k, input, buf))
+		return buf;
+	for (uint32_t i = g->nnodes; i-- > 0;) {
+		const struct node *n = &g->nodes[i];
+
+		if (n->nout != 1 || n->out[0] != v)
+			continue;
+		if (strcmp(n->type, "Identity") != 0 || n->nin != 1)
+			return NULL;
+		v = n->in[0];
+		if (!g->values[v].param)
+			continue;
+		*buf = shape_of(g->values[v].param->rank,
+				g->values[v].param->dims);
+		return buf;
+	}
+	return NULL;
+}
+
+struct window {
+	struct attr attrs[6];
+	uint32_t nattrs;
+};
+
+static bool read_window(struct tf_make *k, struct window *w, bool is_pool,
+			struct err *e, int *rc)
+{
+	int64_t strides[2], dilations[2], kernel[2];
+
+	*rc = 0;
+	if (!is_nhwc(k) || !spatial(k, "strides", strides) ||
+	    !spatial(k, "dilations", dilations) || !spatial(k, "ksize", kernel))
+		return false;
+	if (!find_padding(k, &w->attrs[0], e, rc) || *rc < 0)
+		return false;
+	w->nattrs = 1;
+	*rc = tf_ints(k, "strides", strides, 2, &w->attrs[w->nattrs++], e);
+	if (*rc == 0 && is_pool)
+		*rc = tf_ints(k, "kernel_shape", kernel, 2,
+			      &w->attrs[w->nattrs++], e);
+	if (*rc == 0 && !is_pool)
+		*rc = tf_ints(k, "dilations", dilations, 2,
+			      &w->attrs[w->nattrs++], e);
+	return *rc == 0;
+}
+
+/* type on NCHW values; in[0] is turned, the result turned back. */
+static int compute(struct tf_make *k, const char *type, value_id *in,
+		   uint32_t nin, const struct window *w, int opset,
+		   struct err *e)
+{
+	value_id out;
+	struct tf_new n = {.what = "compute",
+			   .type = type,
+			   .opset = opset,
+			   .in = in,
+			   .nin = nin,
+			   .out = &out,
+			   .nout = 1,
+			   .attrs = w->attrs,
+			   .nattrs = w->nattrs};
+	int rc = turned(k, "to_nchw", to_nchw, k->call->in[0], &in[0], e);
+
+	if (rc == 0)
+		rc = tf_inner(k, "compute", &out, e);
+	if (rc == 0)
+		rc = tf_node(k, &n, e);
+	if (rc == 0)
+		rc = turn(k, "to_nhwc", to_nhwc, out, k->call->out[0], e);
+	return rc < 0 ? rc : 1;
+}
+
+static int conv(struct tf_make *k, struct err *e)
+{
+	struct window w;
+	value_id in[2];
+	int rc;
+
+	if (k->call->nin != 2 || !read_window(k, &w, false, e, &rc))
+		return k->call->nin == 2 ? rc : 0;
+	rc = turned(k, "to_oihw", hwio_to_oihw, k->call->in[1], &in[1], e);
+	return rc < 0 ? rc : compute(k, "Conv", in, 2, &w, 0, e);
+}
+
+/* A kernel [h, w, in, multiplier] is one of [in * multiplier, 1, h, w]. */
+static int depthwise_kernel(struct tf_make *k, const struct shape *s,
+			    value_id *out, struct err *e)
+{
+	static const int64_t perm[] = {2, 3, 0, 1};
+	int64_t dims[4];
+	struct attr shape;
+	struct tf_new n = {.what = "grouped",
+			   .type = "Reshape",
+			   .opset = 1, /* the shape is an attribute */
+			   .nin = 1,
+			   .nout = 1,
+			   .attrs = &shape,
+			   .nattrs = 1};
+	value_id turned_kernel;
+	int rc = turned(k, "to_ichw", perm, k->call->in[1], &turned_kernel, e);
+
+	if (__builtin_mul_overflow(s->dims[2], s->dims[3], &dims[0]))
+		return err_set(e, EINVAL, "a kernel of too many channels");
+	dims[1] = 1;
+	dims[2] = s->dims[0];
+	dims[3] = s->dims[1];
+	n.in = &turned_kernel;
+	n.out = out;
+	if (rc == 0)
+		rc = tf_ints(k, "shape", dims, 4, &shape, e);
+	if (rc == 0)
+		rc = tf_inner(k, "grouped", out, e);
+	return rc < 0 ? rc : tf_node(k, &n, e);
+}
+
+static int depthwise_conv(struct tf_make *k, struct err *e)
+{
+	struct window w;
+	struct shape buf;
+	const struct shape *s;
+	value_id in[2];
+	int rc;
+
+	if (k->call->nin != 2)
+		return 0;
+	s = weight_shape(k, 1, &buf);
+	if (!s || s->rank != 4)
+		return 0;
+	if (!read_window(k, &w, false, e, &rc))
+		return rc;
+	w.attrs[w.nattrs++] = tf_int("group", s->dims[2]);
+	rc = depthwise_kernel(k, s, &in[1], e);
+	return rc < 0 ? rc : compute(k, "Conv", in, 2, &w, 0, e);
+}
+
+static int pool(struct tf_make *k, const char *type, struct err *e)
+{
+	struct window w;
+	value_id in[1];
+	int rc;
+
+	if (k->call->nin != 1 || !read_window(k, &w, true, e, &rc))
+		return k->call->nin == 1 ? rc : 0;
+	return compute(k, type, in, 1, &w, 0, e);
+}
+
+static int max_pool(struct tf_make *k, struct err *e)
+{
+	return pool(k, "MaxPool", e);
+}
+
+static int average_pool(struct tf_make *k, struct err *e)
+{
+	return pool(k, "AveragePool", e);
+}
+
+static int batch_norm(struct tf_make *k, struct err *e)
+{
+	struct window w = {.nattrs = 1};
+	value_id in[5];
+
+	if (k->call->nin != 5 || k->call->nout != 1 || !is_nhwc(k) ||
+	    tf_flag(k, "is_training"))
+		return 0;
+	w.attrs[0] = tf_float("epsilon", tf_number(k, "epsilon", 0.0001f));
+	memcpy(in, k->call->in, sizeof(in));
+	return compute(k, "BatchNormalization", in, 5, &w, 9, e);
+}
+
+int tf_translate_image(struct tf_make *k, struct err *e)
+{
+	const Tf__Node *n = k->call->node;
+
+	if (k->call->nout != 1)
+		return 0;
+	if (tf_equal(&n->op, "Conv2D"))
+		return conv(k, e);
+	if (tf_equal(&n->op, "DepthwiseConv2dNative"))
+		return depthwise_conv(k, e);
+	if (tf_equal(&n->op, "MaxPool"))
+		return max_pool(k, e);
+	if (tf_equal(&n->op, "AvgPool"))
+		return average_pool(k, e);
+	if (tf_equal(&n->op, "FusedBatchNorm") ||
+	    tf_equal(&n->op, "FusedBatchNormV2") ||
+	    tf_equal(&n->op, "FusedBatchNormV3"))
+		return batch_norm(k, e);
+	return 0;
+}
