@@ -17,6 +17,7 @@ struct tf_slot { /* what is made of one node */
 	bool is_done; /* a variable that is a parameter */
 	uint32_t nout;
 	value_id *out;
+	struct span name; /* in the whole graph */
 };
 
 struct tf_body {
@@ -28,7 +29,11 @@ struct tf_body {
 	struct tf_slot *slots; /* one per node */
 	const Tf__Library *library;
 	struct map *functions; /* name → index into the library */
-	struct span prefix;    /* "call/"; empty in the graph itself */
+	/*
+	 * Of the names in a call: the short one, where it leads to nothing
+	 * that is there already, or else the long one.
+	 */
+	struct span prefix, long_prefix;
 	struct map *args;      /* of a function: name → value */
 	uint32_t depth;
 	uint32_t *nnodes; /* of the whole model */

@@ -222,20 +222,48 @@ static int find_live(struct tf_body *b, const ProtobufCBinaryData *const *outs,
 	return 0;
 }
 
-static int value_name(struct tf_body *b, const Tf__Node *n, uint32_t k,
-		      struct text *out, struct err *e)
+static int join_name(struct tf_body *b, struct span prefix, const Tf__Node *n,
+		     struct span *out, struct err *e)
 {
-	out->len = 0;
-	text_add_bytes(out, b->prefix.p, b->prefix.len);
-	text_add_bytes(out, tf_span(&n->name).p, n->name.len);
+	struct span name = tf_span(&n->name);
+	char *p = arena_alloc(b->t->m->arena, prefix.len + name.len + 1);
+
+	if (!p)
+		return err_nomem(e, prefix.len + name.len);
+	memcpy(p, prefix.p, prefix.len);
+	memcpy(p + prefix.len, name.p, name.len);
+	*out = (struct span){p, prefix.len + name.len};
+	return 0;
+}
+
+static int choose_name(struct tf_body *b, const Tf__Node *n, struct span *out,
+		       struct err *e)
+{
+	int rc = join_name(b, b->prefix, n, out, e);
+
+	if (rc == 0 && graph_find(b->g, out->p, out->len) != NO_VALUE)
+		rc = join_name(b, b->long_prefix, n, out, e);
+	return rc;
+}
+
+static int make_value(struct tf_body *b, struct tf_slot *s, uint32_t k,
+		      struct err *e)
+{
+	struct text name = {0};
+	int rc;
+
+	text_add_bytes(&name, s->name.p, s->name.len);
 	if (k > 0)
-		text_printf(out, ":%u", k);
-	return out->failed ? err_nomem(e, 0) : 0;
+		text_printf(&name, ":%u", k);
+	rc = name.failed ? err_nomem(e, 0)
+			 : graph_value(b->g, name.p ? name.p : "", name.len,
+				       &s->out[k], e);
+	text_free(&name);
+	return rc;
 }
 
 static int make_values(struct tf_body *b, struct err *e)
 {
-	struct text name = {0};
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < b->n; i++) {
@@ -244,20 +272,16 @@ static int make_values(struct tf_body *b, struct err *e)
 
 		if (!s->is_live)
 			continue;
+		rc = choose_name(b, n, &s->name, e);
 		if (s->nout == 0 && !has_no_output(n))
 			s->nout = 1;
 		s->out = arena_array(b->t->m->arena, s->nout + 1u,
 				     sizeof(*s->out));
-		if (!s->out)
+		if (rc == 0 && !s->out)
 			rc = err_nomem(e, s->nout);
-		for (uint32_t k = 0; rc == 0 && k < s->nout; k++) {
-			rc = value_name(b, n, k, &name, e);
-			if (rc == 0)
-				rc = graph_value(b->g, name.p, name.len,
-						 &s->out[k], e);
-		}
+		for (uint32_t k = 0; rc == 0 && k < s->nout; k++)
+			rc = make_value(b, s, k, e);
 	}
-	text_free(&name);
 	return rc;
 }
 
@@ -281,40 +305,22 @@ static value_id resolve(struct tf_body *b, const ProtobufCBinaryData *text)
 
 /* ---- constants, variables, inputs ---- */
 
-static int full_name(struct tf_body *b, const Tf__Node *n, struct span *out,
-		     struct err *e)
-{
-	struct text name = {0};
-	int rc = value_name(b, n, 0, &name, e);
-
-	if (rc == 0)
-		rc = tf_copy(b->t, (struct span){name.p ? name.p : "",
-						 name.len},
-			     out, e);
-	text_free(&name);
-	return rc;
-}
-
-static int add_constant(struct tf_body *b, const Tf__Node *n, value_id v,
-			struct err *e)
+static int add_constant(struct tf_body *b, const Tf__Node *n,
+			const struct tf_slot *s, struct err *e)
 {
 	const Tf__AttrValue *value = tf_attr(n, "value");
 	struct tensor tensor;
-	struct span name;
 	uint64_t idx;
 	int rc;
 
 	if (!value || !value->tensor)
 		return err_set(e, EINVAL, "a constant without a value");
-	rc = full_name(b, n, &name, e);
+	rc = tf_tensor(b->t->src, b->t->m->lenient, value->tensor, &tensor, e);
 	if (rc == 0)
-		rc = tf_tensor(b->t->src, b->t->m->lenient, value->tensor,
-			       &tensor, e);
-	if (rc == 0)
-		rc = tf_param(b->t, name, PARAM_CONSTANT, &tensor,
+		rc = tf_param(b->t, s->name, PARAM_CONSTANT, &tensor,
 			      value->tensor->dtype, e);
-	if (rc == 0 && map_get(b->t->params, name.p, name.len, &idx))
-		b->g->values[v].param = b->t->m->params[idx - 1];
+	if (rc == 0 && map_get(b->t->params, s->name.p, s->name.len, &idx))
+		b->g->values[s->out[0]].param = b->t->m->params[idx - 1];
 	return rc;
 }
 
@@ -430,15 +436,14 @@ static int plain_node(struct tf_body *b, const Tf__Node *n,
 static int add_node(struct tf_body *b, const Tf__Node *n, struct tf_slot *s,
 		    struct err *e)
 {
-	struct tf_call c = {.node = n, .out = s->out, .nout = s->nout};
+	struct tf_call c = {
+		.node = n, .name = s->name, .out = s->out, .nout = s->nout};
 	value_id *in = NULL;
 	int rc;
 
 	if (++*b->nnodes > TF_NODES_MAX)
 		return err_set(e, EFBIG, "more than %u nodes", TF_NODES_MAX);
-	rc = full_name(b, n, &c.name, e);
-	if (rc == 0)
-		rc = find_inputs(b, n, &in, &c.nin, e);
+	rc = find_inputs(b, n, &in, &c.nin, e);
 	c.in = in;
 	if (rc == 0)
 		rc = node_module(b, c.name, &c.module, e);
@@ -490,50 +495,27 @@ static bool is_nameless(const ProtobufCBinaryData *name)
 	return memmem(tf_span(name).p, name->len, "PartitionedCall", 15);
 }
 
-static bool is_free(struct tf_body *b, struct span prefix,
-		    const Tf__Function *f)
-{
-	struct text name = {0};
-	bool ok = true;
-
-	for (size_t i = 0; ok && i < f->n_node_def; i++) {
-		struct span s = tf_span(&f->node_def[i]->name);
-
-		name.len = 0;
-		text_add_bytes(&name, prefix.p, prefix.len);
-		text_add_bytes(&name, s.p, s.len);
-		ok = !name.failed &&
-		     graph_find(b->g, name.p ? name.p : "", name.len) ==
-			     NO_VALUE;
-	}
-	text_free(&name);
-	return ok;
-}
-
 static int choose_prefix(struct tf_body *b, const Tf__Node *n,
-			 const Tf__Function *f, struct span *out,
-			 struct err *e)
+			 struct tf_body *inner, struct err *e)
 {
 	struct text name = {0};
 	int rc;
 
-	*out = b->prefix;
-	if (is_nameless(&n->name) && is_free(b, b->prefix, f))
-		return 0;
-	text_add_bytes(&name, b->prefix.p, b->prefix.len);
+	text_add_bytes(&name, b->long_prefix.p, b->long_prefix.len);
 	text_add_bytes(&name, tf_span(&n->name).p, n->name.len);
 	text_add(&name, "/");
 	rc = name.failed ? err_nomem(e, 0)
-			 : tf_copy(b->t, (struct span){name.p, name.len}, out,
-				   e);
+			 : tf_copy(b->t, (struct span){name.p, name.len},
+				   &inner->long_prefix, e);
 	text_free(&name);
+	inner->prefix = is_nameless(&n->name) ? b->prefix : inner->long_prefix;
 	return rc;
 }
 
 /* What the call hands out is what the body returns, under its own name. */
 static int link_outputs(struct tf_body *b, struct tf_body *inner,
-			const Tf__Function *f, const Tf__Node *n,
-			const struct tf_slot *s, struct err *e)
+			const Tf__Function *f, const struct tf_slot *s,
+			struct err *e)
 {
 	struct text name = {0};
 	int rc = 0;
@@ -549,9 +531,10 @@ static int link_outputs(struct tf_body *b, struct tf_body *inner,
 			v = resolve(inner, ret);
 		if (v == NO_VALUE)
 			continue; /* the graph will say that it is undefined */
-		rc = value_name(b, n, k, &name, e);
-		if (rc == 0 && k == 0)
-			text_add(&name, ":0");
+		name.len = 0;
+		text_add_bytes(&name, s->name.p, s->name.len);
+		text_printf(&name, ":%u", k);
+		rc = name.failed ? err_nomem(e, 0) : 0;
 		if (rc == 0)
 			rc = node_module(b, (struct span){name.p, name.len},
 					 &mod, e);
@@ -599,7 +582,7 @@ static int inline_call(struct tf_body *b, const Tf__Node *n,
 	inner.args = map_new();
 	rc = outs && inner.args ? 0 : err_nomem(e, 0);
 	if (rc == 0)
-		rc = choose_prefix(b, n, f, &inner.prefix, e);
+		rc = choose_prefix(b, n, &inner, e);
 	if (rc == 0)
 		rc = bind_args(b, &inner, f, n, e);
 	for (size_t i = 0; rc == 0 && i < f->n_ret; i++)
@@ -609,7 +592,7 @@ static int inline_call(struct tf_body *b, const Tf__Node *n,
 	if (rc == 0)
 		rc = add_body(&inner, outs, f->n_ret, e);
 	if (rc == 0)
-		rc = link_outputs(b, &inner, f, n, s, e);
+		rc = link_outputs(b, &inner, f, s, e);
 	map_free(inner.args);
 	map_free(inner.index);
 	free(inner.slots);
@@ -624,7 +607,7 @@ static int add_tensor(struct tf_body *b, size_t i, struct err *e)
 	struct tf_slot *s = &b->slots[i];
 
 	if (tf_equal(&n->op, "Const"))
-		return add_constant(b, n, s->out[0], e);
+		return add_constant(b, n, s, e);
 	if (is_variable(n))
 		s->is_done = bind_variable(b, n, s->out[0]);
 	return 0;
@@ -742,6 +725,8 @@ static size_t collect_outputs(Tf__SignatureEntry **sigs, size_t nsigs,
 	for (size_t i = 0; i < nsigs; i++) {
 		const Tf__Signature *s = sigs[i]->value;
 
+		if (tf_equal(&sigs[i]->key, "__saved_model_init_op"))
+			continue;
 		for (size_t k = 0; s && k < s->n_outputs; k++) {
 			if (!s->outputs[k]->value)
 				continue;
@@ -777,6 +762,7 @@ int tf_graph(struct tf *t, const Tf__Graph *g, Tf__SignatureEntry **sigs,
 		.library = g->library,
 		.functions = map_new(),
 		.prefix = {"", 0},
+		.long_prefix = {"", 0},
 		.nnodes = &nnodes,
 	};
 	int rc = outs && b.functions ? 0 : err_nomem(e, 0);
