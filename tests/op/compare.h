@@ -10,6 +10,7 @@ struct tensor;
 
 enum agreement {
 	AGREE_EXACTLY,	 /* but for ONNX's tolerances */
+	AGREE_CHAIN,	 /* rounding adds up over several nodes */
 	AGREE_HALF,	 /* 16-bit floats came in between */
 	AGREE_QUANTISED, /* a rounding error may have become a whole step */
 	AGREE_SHAPE	 /* values may differ */

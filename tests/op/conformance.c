@@ -153,7 +153,7 @@ static enum agreement agreement(const struct interpreter *in,
 		return AGREE_EXACTLY;
 	if (in->saw_quantise)
 		return AGREE_QUANTISED;
-	return in->saw_half ? AGREE_HALF : AGREE_EXACTLY;
+	return in->saw_half ? AGREE_HALF : AGREE_CHAIN;
 }
 
 static enum outcome run_set(const struct model *m, const char *dir,

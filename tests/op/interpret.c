@@ -158,10 +158,12 @@ static int run_node(struct interpreter *in, const struct graph *g, node_id id,
 	for (uint32_t i = 0; i < n->nout; i++) {
 		in->saw_half |= s.out[i].dtype == DTYPE_F16 ||
 				s.out[i].dtype == DTYPE_BF16;
-		if (rc == 0 && n->out[i] != NO_VALUE)
+		if (rc == 0 && n->out[i] != NO_VALUE) {
+			tensor_drop(&values[n->out[i]]);
 			values[n->out[i]] = s.out[i];
-		else
+		} else {
 			tensor_drop(&s.out[i]);
+		}
 	}
 	free(room);
 	return rc;
