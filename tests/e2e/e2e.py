@@ -126,7 +126,8 @@ def mounted(*sources, options=()):
         finally:
             says = end_mount(mnt, proc)
         # A sanitizer has its say when the program ends.
-        same(proc.returncode, 0, says)
+        assert proc.returncode == 0, "modelfs died with %d: %s" % (
+            proc.returncode, says)
 
 
 def end_mount(mnt, proc):
