@@ -56,7 +56,7 @@ int spatial_read(const struct op_call *c, int32_t n,
 				      : DIM_UNKNOWN;
 		s.stride[i] = s.dilation[i] = 1;
 	}
-	rc = read_list(c, "kernel_shape", n, 0, s.kernel, e);
+	rc = read_list(c, "kernel_shape", n, 1, s.kernel, e);
 	if (rc == 0)
 		rc = read_list(c, "strides", n, 1, s.stride, e);
 	if (rc == 0)

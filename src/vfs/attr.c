@@ -7,6 +7,7 @@
 #include "modelfs/blob.h"
 #include "modelfs/dtype.h"
 #include "modelfs/model.h"
+#include "modelfs/run.h"
 #include "modelfs/source.h"
 #include "modelfs/view.h"
 #include "vfs/mounted.h"
@@ -80,6 +81,26 @@ static int upload_open(struct vfs *v, const struct place *p,
 	return rc;
 }
 
+/* Why a value cannot be opened is to be found in status. */
+static int open_value(struct vfs *v, const struct place *p, bool may_wait,
+		      const atomic_bool *cancel, struct blob **out,
+		      struct err *e)
+{
+	struct err why = {0};
+	int rc = value_open(v, p, may_wait, cancel, out, &why);
+	struct run *r = NULL;
+
+	/* A missing input is named there as such. */
+	if (rc < 0 && rc != -EAGAIN && rc != -ENODATA && rc != -EINTR)
+		r = run_of(v, p->run);
+	if (r)
+		run_note(r, why.msg);
+	run_unref(r);
+	if (rc < 0 && e)
+		*e = why;
+	return rc;
+}
+
 int vfs_open(struct vfs *v, vfs_ino ino, bool may_wait,
 	     const atomic_bool *cancel, struct blob **out, struct err *e)
 {
@@ -90,7 +111,7 @@ int vfs_open(struct vfs *v, vfs_ino ino, bool may_wait,
 	case AREA_PARAM:
 		return param_open(m, &p, out, e);
 	case AREA_VALUE:
-		return value_open(v, &p, may_wait, cancel, out, e);
+		return open_value(v, &p, may_wait, cancel, out, e);
 	case AREA_REPORT:
 		return run_report(v, &p, out, e);
 	case AREA_UPLOAD:
