@@ -34,10 +34,21 @@ static void skip_space(struct scan *s)
 /* From the opening quote to behind the closing one, or to the end. */
 static void skip_string(struct scan *s)
 {
-	s->pos++;
-	while (s->pos < s->len && s->p[s->pos] != '"')
-		s->pos += s->p[s->pos] == '\\' ? 2 : 1;
-	s->pos = s->pos < s->len ? s->pos + 1 : s->len;
+	size_t at = s->pos + 1;
+
+	while (at < s->len) {
+		const char *from = s->p + at;
+		const char *quote = memchr(from, '"', s->len - at);
+		size_t n = quote ? (size_t)(quote - from) : s->len - at;
+		const char *escape = memchr(from, '\\', n);
+
+		if (!escape) {
+			at += n + 1;
+			break;
+		}
+		at += (size_t)(escape - from) + 2;
+	}
+	s->pos = at < s->len ? at : s->len;
 }
 
 static int check_depth(const char *p, size_t len, struct err *e)
@@ -298,10 +309,51 @@ static int load_piece(const struct scan *s, size_t start, json_t **out,
 	return rc < 0 ? err_wrap(e, "byte %zu", start) : 0;
 }
 
+/* A string of printable ASCII without escapes stands for itself. */
+static bool is_plain(const char *quoted, size_t len)
+{
+	for (size_t i = 1; i + 1 < len; i++)
+		if (quoted[i] < 0x20 || quoted[i] == '\\')
+			return false;
+	return len >= 2 && quoted[len - 1] == '"';
+}
+
+/* Most keys and many values are plain strings: no parser for those. */
+static int load_fast(const struct scan *s, size_t start, json_t **out,
+		     struct err *e)
+{
+	const char *p = s->p + start;
+	size_t len = s->pos - start;
+
+	if (p[0] != '"' || !is_plain(p, len))
+		return load_piece(s, start, out, e);
+	*out = json_stringn_nocheck(p + 1, len - 2);
+	return *out ? 0 : err_nomem(e, len);
+}
+
+static int walk_value(struct scan *s, const char *key, size_t len,
+		      json_member_fn fn, void *ctx, struct err *e)
+{
+	json_t *value = NULL;
+	size_t start;
+	int rc = expect(s, ':', e);
+
+	skip_space(s);
+	start = s->pos;
+	if (rc == 0) {
+		skip_value(s);
+		rc = load_fast(s, start, &value, e);
+	}
+	if (rc == 0)
+		rc = fn(ctx, key, len, (const struct json *)value, e);
+	json_decref(value);
+	return rc;
+}
+
 static int walk_member(struct scan *s, json_member_fn fn, void *ctx,
 		       struct err *e)
 {
-	json_t *key = NULL, *value = NULL;
+	json_t *key = NULL;
 	size_t start;
 	int rc;
 
@@ -311,19 +363,14 @@ static int walk_member(struct scan *s, json_member_fn fn, void *ctx,
 		return err_set(e, EINVAL, "byte %zu: JSON without a key",
 			       start);
 	skip_string(s);
+	if (is_plain(s->p + start, s->pos - start))
+		return walk_value(s, s->p + start + 1, s->pos - start - 2, fn,
+				  ctx, e);
 	rc = load_piece(s, start, &key, e);
 	if (rc == 0)
-		rc = expect(s, ':', e);
-	start = s->pos;
-	if (rc == 0) {
-		skip_value(s);
-		rc = load_piece(s, start, &value, e);
-	}
-	if (rc == 0)
-		rc = fn(ctx, json_string_value(key), json_string_length(key),
-			(const struct json *)value, e);
+		rc = walk_value(s, json_string_value(key),
+				json_string_length(key), fn, ctx, e);
 	json_decref(key);
-	json_decref(value);
 	return rc;
 }
 

@@ -67,7 +67,7 @@ const char *json_get_string(const struct json *v, size_t *len);
 /*
  * Walks over the members of one large object without holding them all: each
  * is parsed, handed to fn and freed.  Duplicate keys are left to fn, which may
- * fail; keys may hold NULs.  The integer -0 is an error.
+ * fail; keys may hold NULs and have none behind them.  The integer -0 is an error.
  */
 typedef int (*json_member_fn)(void *ctx, const char *key, size_t len,
 			      const struct json *value, struct err *e);
