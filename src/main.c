@@ -295,8 +295,10 @@ static int run_command(const struct options *opt, struct vfs *v, struct err *e)
 		rc = make_run(v, opt, e);
 	if (rc < 0)
 		return rc;
-	if (opt->command == CMD_LS)
-		return cli_ls(v, n ? paths[0] : "", e);
+	if (opt->command == CMD_LS) {
+		rc = cli_ls(v, n ? paths[0] : "", e);
+		return rc == 0 && n == 0 ? cli_totals(v, e) : rc;
+	}
 	if (opt->command == CMD_EXTRACT)
 		return cli_extract(v, paths[0], paths[1], e);
 	for (i = 0; rc == 0 && i < n; i++)

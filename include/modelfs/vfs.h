@@ -20,6 +20,7 @@ struct blob;
 struct engine;
 struct err;
 struct model;
+struct text;
 struct vfs;
 
 typedef uint64_t vfs_ino;
@@ -38,6 +39,12 @@ int vfs_new(const struct vfs_mount *mounts, size_t nmounts, struct engine *en,
 void vfs_free(struct vfs *v);
 /* What confines this process, for run/NAME/status; borrowed. */
 void vfs_set_sandbox(struct vfs *v, const char *walls);
+
+/*
+ * The numbers of the first model in one line: parameters, tensors, bytes, bits
+ * per weight, elements of each type.  What is tied counts once.
+ */
+void vfs_totals(struct vfs *v, struct text *out);
 
 /* ENOENT, ENOTDIR. */
 int vfs_lookup(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,

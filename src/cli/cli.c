@@ -150,6 +150,20 @@ int cli_ls(struct vfs *v, const char *path, struct err *e)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+int cli_totals(struct vfs *v, struct err *e)
+{
+	struct text line = {0};
+
+	vfs_totals(v, &line);
+	if (line.failed) {
+		text_free(&line);
+		return err_nomem(e, line.len);
+	}
+	printf("# %s\n", line.p);
+	text_free(&line);
+	return 0;
+}
+
 /* ---- --cat ---- */
 
 static int write_all(int fd, const char *buf, size_t len, struct err *e)

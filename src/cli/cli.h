@@ -10,6 +10,8 @@ struct vfs;
 
 /* Each prints to standard output; 0 or -errno with the reason. */
 int cli_ls(struct vfs *v, const char *path, struct err *e);
+/* A last line for the listing of a whole model: "# 100 parameters, ...". */
+int cli_totals(struct vfs *v, struct err *e);
 int cli_cat(struct vfs *v, const char *path, struct err *e);
 /* Copies what path holds into dir, which is made if need be. */
 int cli_extract(struct vfs *v, const char *path, const char *dir,

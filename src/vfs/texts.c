@@ -195,6 +195,25 @@ void write_info(struct mount *m, struct text *out)
 	text_add(out, "\n}\n");
 }
 
+void vfs_totals(struct vfs *v, struct text *out)
+{
+	struct totals t = {0};
+	size_t i;
+
+	count(v->mounts[0].model, &t);
+	text_printf(out, "%llu parameters, %u tensors, %llu bytes",
+		    (unsigned long long)t.nelems, t.ntensors,
+		    (unsigned long long)t.nbytes);
+	if (t.nelems)
+		text_printf(out, ", %.4g bits per weight",
+			    8.0 * (double)t.nbytes / (double)t.nelems);
+	for (i = 0; i < DTYPE_COUNT; i++)
+		if (t.of_dtype[i])
+			text_printf(out, ", %s %llu",
+				    dtype_name((enum dtype)i),
+				    (unsigned long long)t.of_dtype[i]);
+}
+
 /* ---- .module ---- */
 
 static const char *kind_name(uint8_t kind)

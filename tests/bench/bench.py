@@ -26,6 +26,10 @@ import numpy as np
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "e2e"))
 from e2e import can_mount, mounted, run, tempdir  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                "..", "golden"))
+import ggml  # noqa: E402
+import make_large  # noqa: E402
 
 ROUNDS = 5
 BLOCK = 1 << 20
@@ -274,6 +278,72 @@ def small_files(opts):
                 twice.append(seconds(go, mnt + "/model"))
         report("10,000 small files, first", native, once)
         report("10,000 small files, again", native, twice, 0.9)
+
+
+@case
+def largest_models(opts):
+    """Against json.loads of the headers; a GGUF against reading its keys."""
+    with tempdir() as tmp:
+        make_large.folder(tmp + "/hf")
+        make_large.gguf(tmp + "/m.gguf")
+        headers = sorted(os.path.join(tmp, "hf", n)
+                         for n in os.listdir(tmp + "/hf") if "-of-" in n)
+
+        def parse():
+            for path in headers:
+                with open(path, "rb") as f:
+                    n, = struct.unpack("<Q", f.read(8))
+                    json.loads(f.read(n))
+
+        def ours(path):
+            r = run("--cat", path, "info.json")
+            assert r.returncode == 0, r.stderr
+        compare("ready, 163 shards, 91,000 tensors (vs json.loads)", parse,
+                lambda: ours(tmp + "/hf"), None, rounds=3)
+        with open(tmp + "/m.gguf", "rb") as f:
+            head = f.read(8 << 20)
+        compare("ready, GGUF of 1,000 tensors (vs bytes.split)",
+                lambda: head.split(b"token"),
+                lambda: ours(tmp + "/m.gguf"), None, rounds=3)
+        with mounted(tmp + "/hf") as mnt:
+            with open("/proc/%d/status" % mnt.proc.pid) as f:
+                rss, = [int(l.split()[1]) for l in f if "VmRSS" in l]
+            print("%-42s %6d" % ("bytes of memory per tensor",
+                                 rss * 1024 // 91000))
+            expert = mnt + "/model/model/layers/0/mlp/experts"
+            names = [n for n in os.listdir(expert) if n.isdigit()]
+            start = time.perf_counter()
+            for name in names:
+                for _ in os.scandir(os.path.join(expert, name)):
+                    pass
+            print("%-42s %6.1f us" % (
+                "one directory of 256 experts",
+                1e6 * (time.perf_counter() - start) / len(names)))
+
+
+@case
+def quantised(opts):
+    """.npy of every quantised type, against a file of as many bytes."""
+    n = opts.size // 16 // 4096 * 4096
+    rng = np.random.default_rng(2)
+    with tempdir() as tmp:
+        plain = os.path.join(tmp, "plain")
+        with open(plain, "wb") as f:
+            f.truncate(4 * n)
+        read_all(plain)
+        for kind, (_, elems, width, _) in ggml.TYPES.items():
+            w = ggml.Writer()
+            data = rng.bytes(n // elems * width)
+            w.tensor("x", ggml.TYPES[kind][0], (4096, n // 4096), data)
+            path = os.path.join(tmp, "m.gguf")
+            with open(path, "wb") as f:
+                f.write(w.bytes())
+            read_all(path)
+            with mounted(path) as mnt:
+                npy = mnt + "/model/x.npy"
+                compare("first read of .npy, " + kind,
+                        lambda: read_all(plain), lambda: read_all(npy), 0.25,
+                        lambda: forget(npy), 3)
 
 
 def main():

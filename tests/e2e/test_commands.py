@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The command line: what works without a mount, exit statuses, errors."""
 import io
+import json
 import os
 import struct
 import subprocess
@@ -37,6 +38,19 @@ def ls():
     assert {"model", "tensors", "info.json"} <= {
         n.rstrip("/") for n in names}, names
     assert b"weight.npy" in good("--ls", ONNX, "model/fc")
+    assert b"#" not in good("--ls", ONNX, "model/fc")
+
+
+@case(mount=False)
+def ls_totals():
+    """The last line of a model's listing says what info.json says."""
+    for source in [ONNX, SAFETENSORS]:
+        info = json.loads(good("--cat", source, "info.json"))
+        line = good("--ls", source).decode().splitlines()[-1]
+        assert line.startswith("# %d parameters, %d tensors, %d bytes, " % (
+            info["parameters"], info["tensors"], info["bytes"])), line
+        for dtype, n in info["dtypes"].items():
+            assert "%s %d" % (dtype, n) in line, line
 
 
 @case(mount=False)
