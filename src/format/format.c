@@ -19,8 +19,10 @@
 #define NFORMATS_MAX 64
 
 const struct format *const formats[] = {
+	&format_ggml_old,
 	&format_gguf,
 	&format_hf,
+	&format_llama2c,
 	&format_npy,
 	&format_npz,
 	&format_onnx,

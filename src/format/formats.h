@@ -5,8 +5,10 @@
 
 #include "modelfs/format.h"
 
+extern const struct format format_ggml_old;
 extern const struct format format_gguf;
 extern const struct format format_hf;
+extern const struct format format_llama2c;
 extern const struct format format_npy;
 extern const struct format format_npz;
 extern const struct format format_onnx;

@@ -523,6 +523,57 @@ def mounted_gguf():
         same(part, read(mnt, "model/a/Q6_K/weight.npy")[1000:1777])
 
 
+# ---- relatives ----
+
+def llama2c(dim=8, hidden=12, layers=2, heads=2, kv=1, vocab=5, seq=6):
+    n = abs(vocab)
+    d = dim // heads * kv
+    sizes = [n * dim, layers * dim, layers * dim * dim, layers * d * dim,
+             layers * d * dim, layers * dim * dim, layers * dim] + [
+                 layers * dim * hidden] * 3 + [dim] + [
+                     seq * dim // heads // 2] * 2
+    if vocab < 0:
+        sizes.append(n * dim)
+    return struct.pack("<7i", dim, hidden, layers, heads, kv, vocab, seq) + \
+        np.arange(sum(sizes), dtype="<f4").tobytes()
+
+
+@case(mount=False)
+def llama2_c():
+    with tempdir() as tmp:
+        path = put(tmp, "m", llama2c(vocab=-5))
+        same(array(path, "tok_embeddings.weight").ravel().tolist(),
+             list(range(40)))
+        wk = array(path, "layers.attention.wk.weight")
+        same(wk.shape, (2, 4, 8))
+        same(wk[0, 0, 0], 40 + 16 + 128)
+        same(array(path, "output.weight")[-1, -1] * 4 + 4 + 28,
+             os.path.getsize(path))
+        for bad in [llama2c()[:-1], llama2c() + b"x",
+                    struct.pack("<7i", *[2**31 - 1] * 7) + bytes(99),
+                    struct.pack("<7i", 8, 8, 1, 3, 1, 5, 6) + bytes(99)]:
+            same(run("--ls", put(tmp, "m", bad)).returncode, 1)
+
+
+@case(mount=False)
+def files_before_gguf():
+    with tempdir() as tmp:
+        r = run("--ls", put(tmp, "m", b"tjgg" + bytes(100)))
+        same(r.returncode, 1)
+        assert b"ggjt" in r.stderr and b"GGUF" in r.stderr, r.stderr
+
+
+@case(mount=False)
+def llama2_c_of_the_corpus():
+    """The same weights as the GGUF, layers stacked."""
+    path, = corpus("llama2c", "stories260K.bin")
+    gguf, = corpus("gguf", "stories260K.gguf")
+    same_bits(array(path, "tok_embeddings.weight"),
+              array(gguf, "token_embd.weight"), "embedding")
+    same_bits(array(path, "layers.feed_forward.w2.weight")[3],
+              array(gguf, "blk.3.ffn_down.weight"), "w2")
+
+
 # ---- real files ----
 
 def corpus(*parts):
