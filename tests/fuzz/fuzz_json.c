@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include <string.h>
 
 #include "modelfs/err.h"
 
@@ -27,8 +28,8 @@ static int take(void *ctx, const char *key, size_t len,
 		const struct json *value, struct err *e)
 {
 	(void)e;
-	if (key[len] != '\0')
-		abort();
+	if (len > 0 && memchr(key, '"', len) == key + len)
+		abort(); /* reads every byte of it */
 	*(size_t *)ctx += count(value);
 	return 0;
 }
