@@ -77,7 +77,11 @@ static int check_type(struct op_call *c, struct pooling_plan *v, struct err *e)
 /* p was a float once. */
 static double norm_of(const struct op_call *c)
 {
-	return (double)op_attr_int(c, "p", (int64_t)op_attr_float(c, "p", 2));
+	const struct attr *a = node_attr(c->node, "p");
+
+	if (a && a->kind == ATTR_FLOAT)
+		return (double)a->f;
+	return (double)op_attr_int(c, "p", 2);
 }
 
 static int eval_pool(struct op_call *c, struct err *e)

@@ -84,6 +84,17 @@ def seeds_dtype():
             (i * 37 + number) % 256 for i in range(300)))
 
 
+def seeds_op():
+    # Two bytes choose the operator, the rest is attributes and inputs.
+    for number in range(0, 320, 8):
+        state = number + 1
+        data = []
+        for _ in range(160):
+            state = (state * 1103515245 + 12345) % 2 ** 31
+            data.append(state >> 16 & 255)
+        put("op", "op%d" % number, bytes(divmod(number, 256)) + bytes(data))
+
+
 def seeds_json():
     put("json", "config", json.dumps(
         {"a": [1, -2.5, True, None, "\u00e9\n"], "b": {"c": {}}}).encode())
@@ -217,6 +228,7 @@ seeds_gguf()
 seeds_dtype()
 seeds_json()
 seeds_onnx()
+seeds_op()
 seeds_torch()
 seeds_pickle()
 seeds_zip()
