@@ -41,7 +41,7 @@ allowed() {
 # The folder whose contract a header of include/modelfs is.
 folder_of() {
 	case $1 in
-	arena | cursor | err | log | map | text | utf8) echo base ;;
+	arena | array | cursor | err | log | map | text | utf8) echo base ;;
 	blob | dtype | npy | reader | source | tensor) echo data ;;
 	quant) echo data ;;
 	graph | model | names) echo model ;;

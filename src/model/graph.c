@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "modelfs/arena.h"
+#include "modelfs/array.h"
 #include "modelfs/blob.h"
 #include "modelfs/err.h"
 #include "modelfs/map.h"
@@ -76,24 +77,13 @@ void graph_free(struct graph *g)
 	free(g->outputs);
 }
 
-static int grow(void *array, uint32_t *cap, uint32_t count, size_t elem_size,
-		struct err *e)
+static int make_room(void *array, uint32_t *cap, uint32_t count,
+		     size_t elem_size, struct err *e)
 {
-	void **p = array;
-	uint32_t n = *cap ? *cap * 2 : 16;
-	void *q;
-
-	if (count < *cap)
-		return 0;
 	if (count >= GRAPH_OBJECTS_MAX)
 		return err_set(e, EFBIG, "a graph of more than %u objects",
 			       GRAPH_OBJECTS_MAX);
-	q = realloc(*p, n * elem_size);
-	if (!q)
-		return err_nomem(e, n * elem_size);
-	*p = q;
-	*cap = n;
-	return 0;
+	return array_grow(array, cap, count, elem_size, e);
 }
 
 int graph_value(struct graph *g, const char *name, size_t len, value_id *out,
@@ -107,7 +97,7 @@ int graph_value(struct graph *g, const char *name, size_t len, value_id *out,
 		*out = (value_id)id;
 		return 0;
 	}
-	rc = grow(&g->values, &g->cap_values, g->nvalues, sizeof(*g->values),
+	rc = make_room(&g->values, &g->cap_values, g->nvalues, sizeof(*g->values),
 		  e);
 	if (rc < 0)
 		return rc;
@@ -144,7 +134,7 @@ int graph_declare(struct graph *g, value_id v, const struct tensor *type,
 
 int graph_input(struct graph *g, value_id v, struct err *e)
 {
-	int rc = grow(&g->inputs, &g->cap_inputs, g->ninputs,
+	int rc = make_room(&g->inputs, &g->cap_inputs, g->ninputs,
 		      sizeof(*g->inputs), e);
 
 	if (rc < 0)
@@ -156,7 +146,7 @@ int graph_input(struct graph *g, value_id v, struct err *e)
 
 int graph_output(struct graph *g, value_id v, struct err *e)
 {
-	int rc = grow(&g->outputs, &g->cap_outputs, g->noutputs,
+	int rc = make_room(&g->outputs, &g->cap_outputs, g->noutputs,
 		      sizeof(*g->outputs), e);
 
 	if (rc < 0)
@@ -210,7 +200,7 @@ int graph_node(struct graph *g, const char *name, const char *domain,
 	       struct node **out, struct err *e)
 {
 	struct node *n;
-	int rc = grow(&g->nodes, &g->cap_nodes, g->nnodes, sizeof(*g->nodes),
+	int rc = make_room(&g->nodes, &g->cap_nodes, g->nnodes, sizeof(*g->nodes),
 		      e);
 
 	if (rc < 0)

@@ -9,29 +9,20 @@
 #include <string.h>
 
 #include "modelfs/arena.h"
+#include "modelfs/array.h"
 #include "modelfs/blob.h"
 #include "modelfs/err.h"
 #include "modelfs/map.h"
 #include "modelfs/names.h"
 
-static int grow(void *array, uint32_t *cap, uint32_t count, size_t elem_size,
-		struct err *e)
+/* Both are bounded: a file must not make us hold millions of names. */
+static int make_room(void *array, uint32_t *cap, uint32_t count,
+		     size_t elem_size, struct err *e)
 {
-	void **p = array;
-	uint32_t n = *cap ? *cap * 2 : 64;
-	void *q;
-
-	if (count < *cap)
-		return 0;
 	if (count >= MODEL_OBJECTS_MAX)
 		return err_set(e, EFBIG, "more than %u modules or parameters",
 			       MODEL_OBJECTS_MAX);
-	q = realloc(*p, n * elem_size);
-	if (!q)
-		return err_nomem(e, n * elem_size);
-	*p = q;
-	*cap = n;
-	return 0;
+	return array_grow(array, cap, count, elem_size, e);
 }
 
 /* name points behind room for the key of the index, see module_key. */
@@ -39,7 +30,7 @@ static int add_module(struct model *m, struct module *parent, const char *name,
 		      size_t len, struct module **out, struct err *e)
 {
 	struct module *mod;
-	int rc = grow(&m->modules, &m->cap_modules, m->nmodules,
+	int rc = make_room(&m->modules, &m->cap_modules, m->nmodules,
 		      sizeof(*m->modules), e);
 
 	if (rc < 0)
@@ -290,7 +281,7 @@ static int add_param(struct model *m, const struct param_spec *spec,
 		     struct param **out, struct err *e)
 {
 	struct param *p;
-	int rc = grow(&m->params, &m->cap_params, m->nparams,
+	int rc = make_room(&m->params, &m->cap_params, m->nparams,
 		      sizeof(*m->params), e);
 
 	if (rc < 0)

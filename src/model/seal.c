@@ -134,45 +134,39 @@ static bool hands_out(const struct module *mod, const struct module *home)
 	return mod && mod->parent && mod != home;
 }
 
-static void count_outputs(const struct graph *g, struct module **homes)
+typedef void handout_fn(struct module *mod, value_id v);
+
+static void count_output(struct module *mod, value_id v)
 {
-	uint32_t i, j;
-
-	for (i = 0; i < g->nnodes; i++) {
-		const struct node *n = &g->nodes[i];
-
-		if (!n->module)
-			continue;
-		for (j = 0; j < n->nout; j++) {
-			struct module *mod = n->module->parent;
-
-			if (n->out[j] == NO_VALUE)
-				continue;
-			for (; hands_out(mod, homes[n->out[j]]);
-			     mod = mod->parent)
-				mod->noutputs++;
-		}
-	}
+	(void)v;
+	mod->noutputs++;
 }
 
-/* Nodes from the last to the first: the last one's output is "output". */
-static void fill_outputs(const struct graph *g, struct module **homes)
+static void add_output(struct module *mod, value_id v)
+{
+	mod->outputs[mod->noutputs++] = v;
+}
+
+/*
+ * Calls fn for every module and every value it hands out; nodes from the last
+ * to the first, for the last one's output is "output".
+ */
+static void each_handout(const struct graph *g, struct module **homes,
+			 handout_fn *fn)
 {
 	uint32_t i, j;
 
 	for (i = g->nnodes; i-- > 0;) {
 		const struct node *n = &g->nodes[i];
 
-		if (!n->module)
-			continue;
-		for (j = 0; j < n->nout; j++) {
+		for (j = 0; n->module && j < n->nout; j++) {
 			struct module *mod = n->module->parent;
 
 			if (n->out[j] == NO_VALUE)
 				continue;
 			for (; hands_out(mod, homes[n->out[j]]);
 			     mod = mod->parent)
-				mod->outputs[mod->noutputs++] = n->out[j];
+				fn(mod, n->out[j]);
 		}
 	}
 }
@@ -223,10 +217,10 @@ static int find_outputs(struct model *m, struct err *e)
 	if (!homes)
 		return err_nomem(e, g->nvalues * sizeof(*homes));
 	find_homes(g, homes);
-	count_outputs(g, homes);
+	each_handout(g, homes, count_output);
 	rc = alloc_outputs(m, e);
 	if (rc == 0) {
-		fill_outputs(g, homes);
+		each_handout(g, homes, add_output);
 		link_nodes(m);
 	}
 	free(homes);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "modelfs/array.h"
 #include "modelfs/blob.h"
 #include "modelfs/model.h"
 #include "modelfs/run.h"
@@ -50,15 +51,9 @@ static int64_t free_number(struct vfs *v)
 	uint32_t i;
 
 	if (v->nruns < RUNS_MAX) {
-		if (v->nruns == v->cap_runs) {
-			uint32_t n = v->cap_runs ? v->cap_runs * 2 : 16;
-			struct vrun *p = realloc(v->runs, n * sizeof(*p));
-
-			if (!p)
-				return -1;
-			v->runs = p;
-			v->cap_runs = n;
-		}
+		if (array_grow(&v->runs, &v->cap_runs, v->nruns,
+			       sizeof(*v->runs), NULL) < 0)
+			return -1;
 		v->runs[v->nruns] = (struct vrun){0};
 		return v->nruns++;
 	}

@@ -8,13 +8,13 @@
 #include <string.h>
 
 #include "modelfs/arena.h"
+#include "modelfs/array.h"
 #include "modelfs/err.h"
 #include "modelfs/map.h"
 #include "modelfs/names.h"
 #include "modelfs/text.h"
 #include "modelfs/view.h"
 
-#define TREE_MAX 0x7fffffffu
 /* Directories above a file; a path of more cannot be opened anyway. */
 #define PATH_PARTS_MAX 2048
 
@@ -74,29 +74,10 @@ void tree_free(struct tree *t)
 
 /* ---- building ---- */
 
-static int grow(void *array, uint32_t *cap, uint32_t count, size_t size,
-		struct err *e)
-{
-	void **p = array;
-	uint32_t n = *cap ? *cap * 2 : 64;
-	void *q;
-
-	if (count < *cap)
-		return 0;
-	if (count >= TREE_MAX / 2)
-		return err_set(e, EFBIG, "too many files");
-	q = realloc(*p, n * size);
-	if (!q)
-		return err_nomem(e, n * size);
-	*p = q;
-	*cap = n;
-	return 0;
-}
-
 /* name must live as long as the tree. */
 static int add_entry(struct tree *t, struct entry x, struct err *e)
 {
-	int rc = grow(&t->entries, &t->cap_entries, t->nentries,
+	int rc = array_grow(&t->entries, &t->cap_entries, t->nentries,
 		      sizeof(*t->entries), e);
 
 	if (rc < 0)
@@ -125,7 +106,7 @@ static int add_dir(struct tree *t, uint32_t parent, const char *name,
 		   size_t len, uint32_t object, uint32_t *out, struct err *e)
 {
 	uint32_t id = t->ndirs;
-	int rc = grow(&t->dirs, &t->cap_dirs, t->ndirs, sizeof(*t->dirs), e);
+	int rc = array_grow(&t->dirs, &t->cap_dirs, t->ndirs, sizeof(*t->dirs), e);
 
 	if (rc == 0)
 		rc = add_entry(t,

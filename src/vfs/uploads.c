@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "modelfs/array.h"
 #include "modelfs/blob.h"
 #include "modelfs/format.h"
 #include "modelfs/model.h"
@@ -118,17 +119,12 @@ struct taking {
 
 static int remember(struct taking *t, value_id id, struct err *e)
 {
-	if (t->ngiven == t->cap_given) {
-		uint32_t n = t->cap_given ? t->cap_given * 2 : 4;
-		value_id *p = realloc(t->given, n * sizeof(*p));
+	int rc = array_grow(&t->given, &t->cap_given, t->ngiven,
+			    sizeof(*t->given), e);
 
-		if (!p)
-			return err_nomem(e, n);
-		t->given = p;
-		t->cap_given = n;
-	}
-	t->given[t->ngiven++] = id;
-	return 0;
+	if (rc == 0)
+		t->given[t->ngiven++] = id;
+	return rc;
 }
 
 static int give(struct taking *t, value_id id, struct tensor *x, struct err *e)
