@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* read - opening files and reading them. */
+#include "fuse/ops.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "modelfs/blob.h"
+#include "modelfs/err.h"
+#include "modelfs/source.h"
+#include "modelfs/vfs.h"
+/* ---- reading ---- */
+
+static void late_open(struct job *j)
+{
+	struct request *r = (struct request *)j;
+	struct blob *b;
+	int rc = vfs_open(vfs_of(r->req), r->ino, true, &j->cancel, &b, NULL);
+
+	end_interrupts(r);
+	if (rc < 0)
+		fuse_reply_err(r->req, -rc);
+	else
+		reply_open(r->req, r->ino, b, false, &r->fi);
+}
+
+static void open_to_write(fuse_req_t req, fuse_ino_t ino,
+			  struct fuse_file_info *fi)
+{
+	struct vfs *v = vfs_of(req);
+	struct blob *b = NULL;
+	int rc = vfs_write_open(v, ino, NULL);
+
+	if (rc < 0) {
+		fuse_reply_err(req, -rc);
+		return;
+	}
+	if (fi->flags & O_TRUNC)
+		rc = vfs_truncate(v, ino, 0, NULL);
+	if (rc == 0 && (fi->flags & O_ACCMODE) == O_RDWR)
+		rc = vfs_open(v, ino, false, NULL, &b, NULL);
+	if (rc < 0) {
+		vfs_release(v, ino);
+		fuse_reply_err(req, -rc);
+		return;
+	}
+	reply_open(req, ino, b, true, fi);
+}
+
+void serve_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct blob *b;
+	int rc;
+
+	if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC)) {
+		open_to_write(req, ino, fi);
+		return;
+	}
+	rc = vfs_open(vfs_of(req), ino, false, NULL, &b, NULL);
+	if (rc == -EAGAIN)
+		defer(&(struct request){.req = req, .ino = ino, .fi = *fi},
+		      late_open);
+	else if (rc < 0)
+		fuse_reply_err(req, -rc);
+	else
+		reply_open(req, ino, b, false, fi);
+}
+
+static void reply_extent(fuse_req_t req, const struct extent *x, size_t size)
+{
+	struct fuse_bufvec buf = FUSE_BUFVEC_INIT(size);
+	struct err e = {0};
+
+	if (source_check(x->src, &e) < 0) {
+		fuse_reply_err(req, e.code);
+		return;
+	}
+	buf.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+	buf.buf[0].fd = source_fd(x->src);
+	buf.buf[0].pos = (off_t)x->off;
+	fuse_reply_data(req, &buf, FUSE_BUF_SPLICE_MOVE);
+}
+
+static void reply_bytes(fuse_req_t req, struct blob *b, size_t size, off_t off)
+{
+	const char *bytes = blob_bytes(b);
+	struct extent x;
+
+	if (bytes)
+		fuse_reply_buf(req, bytes + off, size);
+	else if (blob_extent(b, (uint64_t)off, &x) && x.len >= size &&
+		 source_fd(x.src) >= 0)
+		reply_extent(req, &x, size);
+	else
+		reply_copy(req, b, size, off);
+}
+
+/*
+ * The reader may close the file, and another thread of ours release it, before
+ * the reply has returned.
+ */
+static void reply_held(fuse_req_t req, struct blob *b, size_t size, off_t off)
+{
+	blob_ref(b);
+	reply_bytes(req, b, size, off);
+	blob_unref(b);
+}
+
+static void late_read(struct job *j)
+{
+	struct request *r = (struct request *)j;
+	int rc = vfs_prepare(r->blob, &j->cancel, NULL);
+
+	end_interrupts(r);
+	if (rc < 0)
+		fuse_reply_err(r->req, -rc);
+	else
+		reply_bytes(r->req, r->blob, r->size, r->off);
+	blob_unref(r->blob);
+}
+
+void serve_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		struct fuse_file_info *fi)
+{
+	struct blob *b = handle_of(fi)->blob;
+
+	if (!b) {
+		fuse_reply_err(req, EBADF);
+		return;
+	}
+	if ((uint64_t)off >= b->size) {
+		fuse_reply_buf(req, NULL, 0);
+		return;
+	}
+	if (size > b->size - (uint64_t)off)
+		size = (size_t)(b->size - (uint64_t)off);
+	if (vfs_is_slow(b))
+		defer(&(struct request){.req = req,
+					.ino = ino,
+					.blob = blob_ref(b),
+					.size = size,
+					.off = off},
+		      late_read);
+	else
+		reply_held(req, b, size, off);
+}
+
+void serve_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+
+	if (h->writes)
+		vfs_release(vfs_of(req), ino);
+	blob_unref(h->blob);
+	free(h);
+	fuse_reply_err(req, 0);
+}
