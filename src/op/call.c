@@ -194,6 +194,24 @@ int op_elems(struct op_call *c, size_t i, const void **out, size_t *size,
 	return op_data_as(c, i, op_compute_type(t), out, e);
 }
 
+int op_load(struct op_call *c, const struct tensor *t, struct tensor *out,
+	    struct err *e)
+{
+	void *data;
+	int rc;
+
+	if (!t->data || !shape_is_known(&t->shape))
+		return op_invalid(c, e, "an attribute without data");
+	*out = *t;
+	if (t->dtype >= DTYPE_SEQUENCE || blob_bytes(t->data))
+		return 0;
+	rc = op_temp(c, t->data->size, &data, e);
+	if (rc < 0)
+		return rc;
+	out->data = c->scratch->held->blob;
+	return blob_read_full(t->data, data, t->data->size, 0, e);
+}
+
 /* ---- outputs ---- */
 void op_out(struct op_call *c, size_t i, enum dtype t, const struct shape *s)
 {

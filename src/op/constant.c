@@ -84,30 +84,10 @@ static const void *attr_elements(const struct attr *a)
 	}
 }
 
-/* A copy in memory of a tensor whose data may lie in a file. */
-static int load(struct op_call *c, const struct tensor *t, struct err *e)
-{
-	struct tensor copy = *t;
-	void *data;
-	int rc;
-
-	if (!t->data)
-		return op_invalid(c, e, "a value without data");
-	if (blob_bytes(t->data) || t->dtype >= DTYPE_STRING)
-		return op_give(c, 0, t, e);
-	rc = c->env->alloc(c->env, t->data->size, &copy.data, &data, e);
-	if (rc < 0)
-		return rc;
-	rc = blob_read_full(t->data, data, t->data->size, 0, e);
-	if (rc == 0)
-		rc = op_give(c, 0, &copy, e);
-	blob_unref(copy.data);
-	return rc;
-}
-
 static int eval_constant(struct op_call *c, struct err *e)
 {
 	const struct attr *a;
+	struct tensor loaded;
 	enum dtype t;
 	struct shape s;
 	void *out;
@@ -116,8 +96,10 @@ static int eval_constant(struct op_call *c, struct err *e)
 
 	if (rc < 0)
 		return rc;
-	if (a->kind == ATTR_TENSOR)
-		return load(c, a->t, e);
+	if (a->kind == ATTR_TENSOR) {
+		rc = op_load(c, a->t, &loaded, e);
+		return rc < 0 ? rc : op_give(c, 0, &loaded, e);
+	}
 	rc = op_alloc_elems(c, 0, t, &s, &out, e);
 	size = t == DTYPE_STRING ? sizeof(struct span) : dtype_size(t);
 	if (rc == 0 && a->n > 0)

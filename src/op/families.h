@@ -19,6 +19,8 @@
 	X(layout)							       \
 	X(loss)								       \
 	X(matmul)							       \
+	X(ml)								       \
+	X(ml_tree)							       \
 	X(ms_attention)							       \
 	X(ms_fused)							       \
 	X(newest)							       \

@@ -80,6 +80,13 @@ enum dtype op_dtype(const struct op_call *c, size_t i);
 int op_need_rank(const struct op_call *c, size_t i, int32_t lo, int32_t hi,
 		 struct err *e);
 
+/*
+ * An attribute's tensor with its elements in memory; out borrows its data,
+ * until the call ends.
+ */
+int op_load(struct op_call *c, const struct tensor *t, struct tensor *out,
+	    struct err *e);
+
 /* ---- outputs ---- */
 /* Like op_alloc_as, in what type t computes in. */
 int op_out_as(struct op_call *c, size_t i, enum dtype t, const struct shape *s,

@@ -1,0 +1,618 @@
+/* SPDX-License-Identifier: MIT */
+/* ml - ai.onnx.ml: encoders, scalers, linear models. */
+#include "op/ml.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernel/copy.h"
+#include "modelfs/map.h"
+#include "op/impl.h"
+
+/* ---- shared ---- */
+int ml_post_read(const struct op_call *c, enum ml_post *p, struct err *e)
+{
+	static const char *const names[] = {"NONE", "SOFTMAX", "LOGISTIC",
+					    "SOFTMAX_ZERO", "PROBIT"};
+	const char *name = op_attr_str(c, "post_transform", NULL);
+	int64_t number = op_attr_int(c, "post_transform", 0);
+
+	for (int i = 0; i < 5; i++) {
+		if (name ? strcmp(name, names[i]) == 0 : number == i) {
+			*p = (enum ml_post)i;
+			return 0;
+		}
+	}
+	return op_invalid(c, e, "post_transform");
+}
+
+static void softmax(double *v, size_t n, bool keep_zero)
+{
+	double max = -INFINITY, sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		max = fmax(max, v[i]);
+	for (size_t i = 0; i < n; i++) {
+		if (keep_zero && fabs(v[i]) < 1e-7)
+			continue;
+		v[i] = exp(v[i] - max);
+		sum += v[i];
+	}
+	for (size_t i = 0; i < n && sum > 0; i++)
+		v[i] /= sum;
+}
+
+/* Winitzki's approximation of the inverse error function, as ONNX has it. */
+static double probit(double x)
+{
+	double y = 2 * x - 1, l = log((1 - y) * (1 + y));
+	double t = 2 / (M_PI * 0.147) + 0.5 * l;
+	double r = sqrt(-t + sqrt(t * t - l / 0.147));
+
+	return sqrt(2) * (y < 0 ? -r : r);
+}
+
+void ml_post_apply(enum ml_post p, double *v, size_t n)
+{
+	if (p == ML_SOFTMAX || p == ML_SOFTMAX_ZERO)
+		softmax(v, n, p == ML_SOFTMAX_ZERO);
+	for (size_t i = 0; i < n; i++) {
+		if (p == ML_LOGISTIC)
+			v[i] = 1 / (1 + exp(-v[i]));
+		else if (p == ML_PROBIT)
+			v[i] = probit(v[i]);
+	}
+}
+
+void ml_labels_read(const struct op_call *c, const char *ints,
+		    const char *strings, struct ml_labels *l)
+{
+	size_t nstrings;
+
+	op_attr_ints(c, ints, &l->ints, &l->n);
+	op_attr_strings(c, strings, &l->strings, &nstrings);
+	if (l->n == 0) {
+		l->ints = NULL;
+		l->n = nstrings;
+	}
+}
+
+int ml_labels_give(struct op_call *c, const struct ml_labels *l,
+		   const int64_t *class, uint64_t n, struct err *e)
+{
+	struct shape s = shape_of(1, &(int64_t){(int64_t)n});
+	void *out;
+	int rc = op_alloc_elems(c, 0, l->ints ? DTYPE_I64 : DTYPE_STRING, &s,
+				&out, e);
+
+	for (uint64_t i = 0; i < n && rc == 0; i++) {
+		if (class[i] < 0 || (uint64_t) class[i] >= l->n)
+			return op_invalid(c, e, "class %lld",
+					  (long long)class[i]);
+		if (l->ints)
+			((int64_t *)out)[i] = l->ints[class[i]];
+		else
+			((struct span *)out)[i] = l->strings[class[i]];
+	}
+	return rc;
+}
+
+int ml_rows(struct op_call *c, uint64_t *rows, uint64_t *features,
+	    const double **x, struct err *e)
+{
+	const struct shape *s = op_shape(c, 0);
+	const void *p = NULL;
+	int rc = op_need_rank(c, 0, 1, 2, e);
+
+	if (rc == 0)
+		rc = op_data_as(c, 0, DTYPE_F64, &p, e);
+	*x = p;
+	*rows = s->rank == 2 ? (uint64_t)s->dims[0] : 1;
+	*features = s->rank > 0 ? (uint64_t)s->dims[s->rank - 1] : 0;
+	return rc;
+}
+
+int ml_doubles(struct op_call *c, const char *name, const double **v, size_t *n,
+	       struct err *e)
+{
+	char other[64];
+	const struct tensor *t = op_attr_tensor(c, name);
+	struct op_call one = *c;
+	const float *f;
+	void *p;
+	int rc;
+
+	snprintf(other, sizeof(other), "%s_as_tensor", name);
+	t = t ? t : op_attr_tensor(c, other);
+	*v = NULL;
+	if (t) {
+		struct tensor loaded;
+		const void *data;
+
+		rc = op_load(c, t, &loaded, e);
+		if (rc < 0)
+			return rc;
+		one.scratch = c->scratch;
+		one.in = &loaded;
+		one.nin = 1;
+		*n = op_nelems(&one, 0);
+		rc = op_data_as(&one, 0, DTYPE_F64, &data, e);
+		c->scratch = one.scratch;
+		*v = data;
+		return rc;
+	}
+	op_attr_floats(c, name, &f, n);
+	rc = op_temp_array(c, *n, sizeof(double), &p, e);
+	for (size_t i = 0; i < *n && rc == 0; i++)
+		((double *)p)[i] = (double)f[i];
+	*v = p;
+	return rc;
+}
+
+static int infer_float(struct op_call *c, struct err *e)
+{
+	(void)e;
+	op_out(c, 0, DTYPE_F32, op_shape(c, 0));
+	return 0;
+}
+
+/* ---- ArrayFeatureExtractor ---- */
+static int eval_extract(struct op_call *c, struct err *e)
+{
+	struct shape s = *op_shape(c, 0);
+	struct gather_plan p = {.n = op_nelems(c, 1)};
+	const void *in;
+	void *out;
+	int rc = op_need_rank(c, 0, 1, SHAPE_RANK_MAX, e);
+
+	if (rc < 0)
+		return rc;
+	p.dim = (size_t)s.dims[s.rank - 1];
+	p.outer = shape_span(&s, 0, s.rank - 1);
+	rc = op_indices(c, 1, (int64_t)p.dim, &p.idx, e);
+	if (rc == 0)
+		rc = op_elems(c, 0, &in, &p.block, e);
+	if (rc < 0)
+		return rc;
+	s.dims[s.rank - 1] = (int64_t)p.n;
+	if (s.rank == 1)
+		s = shape_of(2, (int64_t[]){1, (int64_t)p.n});
+	rc = op_alloc_elems(c, 0, c->in[0].dtype, &s, &out, e);
+	if (rc == 0)
+		copy_gather(&c->env->kernel, &p, in, out);
+	return rc;
+}
+
+/* ---- one number in, one out ---- */
+enum { EACH_BINARIZER, EACH_SCALER, EACH_IMPUTER };
+
+static int eval_each(struct op_call *c, struct err *e)
+{
+	bool impute = c->op->arg == EACH_IMPUTER;
+	bool ints = impute && op_is_int(c->in[0].dtype);
+	double limit = (double)op_attr_float(c, "threshold", 0);
+	double missing =
+		ints ? (double)op_attr_int(c, "replaced_value_int64", 0)
+		     : (double)op_attr_float(c, "replaced_value_float", 0);
+	const double *x, *a = NULL, *b = NULL;
+	size_t na = 0, nb = 0;
+	uint64_t rows, n;
+	double *o;
+	void *out;
+	int rc = ml_rows(c, &rows, &n, &x, e);
+
+	if (c->op->arg == EACH_BINARIZER) { /* of any rank */
+		const void *p;
+
+		rc = op_data_as(c, 0, DTYPE_F64, &p, e);
+		x = p;
+	}
+	if (rc == 0 && c->op->arg == EACH_SCALER) {
+		rc = ml_doubles(c, "offset", &a, &na, e);
+		if (rc == 0)
+			rc = ml_doubles(c, "scale", &b, &nb, e);
+	} else if (rc == 0 && impute) {
+		const int64_t *v;
+		void *p;
+
+		rc = ml_doubles(c, "imputed_value_floats", &a, &na, e);
+		if (rc == 0 &&
+		    op_attr_ints(c, "imputed_value_int64s", &v, &nb) &&
+		    nb > 0) {
+			rc = op_temp_array(c, nb, sizeof(double), &p, e);
+			for (size_t i = 0; i < nb && rc == 0; i++)
+				((double *)p)[i] = (double)v[i];
+			a = p;
+			na = nb;
+		}
+	}
+	if (rc == 0 && c->op->arg != EACH_BINARIZER &&
+	    ((na != 1 && na != n) ||
+	     (c->op->arg == EACH_SCALER && nb != 1 && nb != n)))
+		return op_invalid(c, e, "%zu values for %llu features", na,
+				  (unsigned long long)n);
+	if (rc == 0)
+		rc = op_alloc_as(c, 0,
+				 c->op->arg == EACH_SCALER ? DTYPE_F32
+							   : c->in[0].dtype,
+				 DTYPE_F64, op_shape(c, 0), &out, e);
+	if (rc < 0)
+		return rc;
+	o = out;
+	for (uint64_t i = 0; i < op_nelems(c, 0); i++) {
+		if (c->op->arg == EACH_BINARIZER)
+			o[i] = x[i] > limit;
+		else if (c->op->arg == EACH_SCALER)
+			o[i] = (x[i] - a[na == 1 ? 0 : i % n]) *
+			       b[nb == 1 ? 0 : i % n];
+		else if (isnan(missing) ? isnan(x[i]) : x[i] == missing)
+			o[i] = a[na == 1 ? 0 : i % n];
+		else
+			o[i] = x[i];
+	}
+	return 0;
+}
+
+/* ---- Normalizer ---- */
+static int eval_normalizer(struct op_call *c, struct err *e)
+{
+	const char *how = op_attr_str(c, "norm", "MAX");
+	uint64_t rows, n;
+	const double *x;
+	double *o;
+	void *out;
+	int rc = ml_rows(c, &rows, &n, &x, e);
+
+	if (rc == 0)
+		rc = op_alloc_as(c, 0, DTYPE_F32, DTYPE_F64, op_shape(c, 0),
+				 &out, e);
+	if (rc < 0)
+		return rc;
+	o = out;
+	for (uint64_t r = 0; r < rows; r++, x += n, o += n) {
+		double norm = 0;
+
+		for (uint64_t i = 0; i < n; i++)
+			norm = strcmp(how, "MAX") == 0	? fmax(norm, fabs(x[i]))
+			       : strcmp(how, "L1") == 0 ? norm + fabs(x[i])
+							: norm + x[i] * x[i];
+		if (strcmp(how, "L2") == 0)
+			norm = sqrt(norm);
+		for (uint64_t i = 0; i < n; i++)
+			o[i] = norm != 0 ? x[i] / norm : x[i];
+	}
+	return 0;
+}
+
+/* ---- LabelEncoder ---- */
+/* Keys or values: from one of several attributes. */
+struct entries {
+	enum dtype t;
+	const void *p; /* spans for strings */
+	size_t n, size;
+};
+
+static int read_entries(struct op_call *c, const char *what, struct entries *v,
+			struct err *e)
+{
+	char name[40];
+	const struct tensor *t;
+	struct tensor loaded;
+	struct op_call one = *c;
+	const float *f;
+	const int64_t *i;
+	const struct span *s;
+	int rc;
+
+	*v = (struct entries){0};
+	snprintf(name, sizeof(name), "%s_tensor", what);
+	t = op_attr_tensor(c, name);
+	if (t) {
+		rc = op_load(c, t, &loaded, e);
+		if (rc < 0)
+			return rc;
+		one.scratch = c->scratch;
+		one.in = &loaded;
+		one.nin = 1;
+		rc = op_elems(&one, 0, &v->p, &v->size, e);
+		v->n = op_nelems(&one, 0);
+		v->t = t->dtype;
+		c->scratch = one.scratch;
+		return rc;
+	}
+	snprintf(name, sizeof(name), "%s_strings", what);
+	if (op_attr_strings(c, name, &s, &v->n) && v->n > 0) {
+		v->p = s;
+		v->t = DTYPE_STRING;
+		v->size = sizeof(*s);
+		return 0;
+	}
+	snprintf(name, sizeof(name), "%s_int64s", what);
+	if (op_attr_ints(c, name, &i, &v->n) && v->n > 0) {
+		v->p = i;
+		v->t = DTYPE_I64;
+		v->size = sizeof(*i);
+		return 0;
+	}
+	snprintf(name, sizeof(name), "%s_floats", what);
+	if (op_attr_floats(c, name, &f, &v->n) && v->n > 0) {
+		v->p = f;
+		v->t = DTYPE_F32;
+		v->size = sizeof(*f);
+		return 0;
+	}
+	return op_invalid(c, e, "no %s", what);
+}
+
+/* What unknown keys become. */
+static int read_default(struct op_call *c, enum dtype t, uint8_t out[16],
+			struct err *e)
+{
+	const struct tensor *d = op_attr_tensor(c, "default_tensor");
+	const struct attr *a = node_attr(c->node, "default_string");
+	struct span s = {.p = "_Unused", .len = 7};
+	int64_t i = op_attr_int(c, "default_int64", -1);
+	float f = op_attr_float(c, "default_float", -0.0f);
+
+	if (d && d->dtype == t && d->data && d->data->size <= 16 &&
+	    t != DTYPE_STRING)
+		return blob_read_full(d->data, out, d->data->size, 0, e);
+	if (a && a->kind == ATTR_STRING)
+		s = a->s;
+	if (d && t == DTYPE_STRING && d->dtype == t) {
+		struct tensor loaded;
+		uint64_t n;
+		int rc = op_load(c, d, &loaded, e);
+
+		if (rc < 0)
+			return rc;
+		if (!shape_nelems(&loaded.shape, &n) || n != 1)
+			return op_invalid(c, e, "default_tensor");
+		s.p = tensor_string(&loaded, 0, &s.len);
+	}
+	if (t == DTYPE_STRING)
+		memcpy(out, &s, sizeof(s));
+	else if (t == DTYPE_F32)
+		memcpy(out, &f, sizeof(f));
+	else
+		memcpy(out, &i, sizeof(i));
+	return 0;
+}
+
+/* All NaNs are one key, and so are both zeros. */
+static void key_of(const struct entries *v, const void *p, double *room,
+		   const void **key, size_t *len)
+{
+	if (v->t == DTYPE_STRING) {
+		const struct span *s = p;
+
+		*key = s->p;
+		*len = s->len;
+		return;
+	}
+	*key = p;
+	*len = v->size;
+	if (v->t == DTYPE_F32 || v->t == DTYPE_F64) {
+		*room = v->t == DTYPE_F32 ? (double)*(const float *)p
+					  : *(const double *)p;
+		*room = isnan(*room) ? (double)NAN : *room + 0.0;
+		*key = room;
+		*len = sizeof(*room);
+	}
+}
+
+static int encode(struct op_call *c, const struct entries *keys,
+		  const struct entries *values, const uint8_t *def,
+		  struct err *e)
+{
+	uint64_t n = op_nelems(c, 0);
+	size_t count = keys->n < values->n ? keys->n : values->n;
+	struct map *m = map_new();
+	double *room;
+	const void *in;
+	size_t size;
+	void *out, *p;
+	int rc = m ? op_temp_array(c, count + 1, sizeof(double), &p, e)
+		   : err_nomem(e, sizeof(void *));
+
+	if (rc == 0)
+		rc = op_elems(c, 0, &in, &size, e);
+	if (rc == 0)
+		rc = op_alloc_elems(c, 0, values->t, op_shape(c, 0), &out, e);
+	room = p;
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		const void *key;
+		size_t len;
+
+		key_of(keys, (const char *)keys->p + i * keys->size, &room[i],
+		       &key, &len);
+		if (map_add(m, key, len, i) == -ENOMEM)
+			rc = err_nomem(e, len);
+	}
+	for (uint64_t i = 0; i < n && rc == 0; i++) {
+		const void *key;
+		uint64_t at;
+		size_t len;
+		bool found;
+
+		key_of(keys, (const char *)in + i * size, &room[count], &key,
+		       &len);
+		found = map_get(m, key, len, &at);
+		memcpy((char *)out + i * values->size,
+		       found ? (const char *)values->p + at * values->size
+			     : (const char *)def,
+		       values->size);
+	}
+	map_free(m);
+	return rc;
+}
+
+/* The first version: strings to their places in a list, or back. */
+static int encode_list(struct op_call *c, struct entries *keys,
+		       struct entries *values, struct err *e)
+{
+	const struct span *s;
+	int64_t *places;
+	size_t n;
+	void *p;
+	int rc;
+
+	op_attr_strings(c, "classes_strings", &s, &n);
+	rc = op_temp_array(c, n, sizeof(*places), &p, e);
+	if (rc < 0)
+		return rc;
+	places = p;
+	for (size_t i = 0; i < n; i++)
+		places[i] = (int64_t)i;
+	*keys = (struct entries){DTYPE_STRING, s, n, sizeof(*s)};
+	*values = (struct entries){DTYPE_I64, places, n, sizeof(*places)};
+	if (c->in[0].dtype != DTYPE_STRING) {
+		struct entries swap = *keys;
+
+		*keys = *values;
+		*values = swap;
+	}
+	return 0;
+}
+
+static int eval_label(struct op_call *c, struct err *e)
+{
+	struct entries keys, values;
+	uint8_t def[16] __attribute__((aligned(16))) = {0};
+	int rc;
+
+	if (c->op->since == 1) {
+		rc = encode_list(c, &keys, &values, e);
+	} else {
+		rc = read_entries(c, "keys", &keys, e);
+		if (rc == 0)
+			rc = read_entries(c, "values", &values, e);
+	}
+	if (rc == 0 && keys.t != c->in[0].dtype)
+		return op_bad_dtype(c, 0, e);
+	if (rc == 0)
+		rc = read_default(c, values.t, def, e);
+	return rc < 0 ? rc : encode(c, &keys, &values, def, e);
+}
+
+/* ---- LinearRegressor, LinearClassifier ---- */
+static int linear_scores(struct op_call *c, uint64_t *rows, size_t *classes,
+			 double **out, struct err *e)
+{
+	const double *x, *w, *b;
+	uint64_t features;
+	size_t nw, nb;
+	void *p;
+	int rc = ml_rows(c, rows, &features, &x, e);
+
+	if (rc == 0)
+		rc = ml_doubles(c, "coefficients", &w, &nw, e);
+	if (rc == 0)
+		rc = ml_doubles(c, "intercepts", &b, &nb, e);
+	if (rc < 0)
+		return rc;
+	*classes = features ? nw / features : 0;
+	if (*classes == 0 || nw % features || (nb && nb != *classes))
+		return op_invalid(c, e, "%zu coefficients", nw);
+	/* Room for a second class. */
+	rc = op_temp_array(c, *rows, (*classes + 1) * sizeof(double), &p, e);
+	if (rc < 0)
+		return rc;
+	*out = p;
+	for (uint64_t r = 0; r < *rows; r++) {
+		for (size_t k = 0; k < *classes; k++) {
+			double sum = nb ? b[k] : 0;
+
+			for (uint64_t i = 0; i < features; i++)
+				sum += w[k * features + i] *
+				       x[r * features + i];
+			(*out)[r * *classes + k] = sum;
+		}
+	}
+	return 0;
+}
+
+static int give_scores(struct op_call *c, size_t output, const double *v,
+		       uint64_t rows, size_t n, struct err *e)
+{
+	struct shape s = shape_of(2, (int64_t[]){(int64_t)rows, (int64_t)n});
+	void *out;
+	int rc = op_alloc_as(c, output, DTYPE_F32, DTYPE_F64, &s, &out, e);
+
+	if (rc == 0 && rows * n > 0)
+		memcpy(out, v, rows * n * sizeof(*v));
+	return rc;
+}
+
+static int eval_linear_regressor(struct op_call *c, struct err *e)
+{
+	enum ml_post post;
+	uint64_t rows;
+	size_t n;
+	double *v;
+	int rc = ml_post_read(c, &post, e);
+
+	if (rc == 0)
+		rc = linear_scores(c, &rows, &n, &v, e);
+	for (uint64_t r = 0; rc == 0 && r < rows; r++)
+		ml_post_apply(post, v + r * n, n);
+	return rc < 0 ? rc : give_scores(c, 0, v, rows, n, e);
+}
+
+static int eval_linear_classifier(struct op_call *c, struct err *e)
+{
+	struct ml_labels l;
+	enum ml_post post;
+	uint64_t rows;
+	size_t n, width;
+	double *v, *z;
+	void *class, *p;
+	int rc = ml_post_read(c, &post, e);
+
+	ml_labels_read(c, "classlabels_ints", "classlabels_strings", &l);
+	if (rc == 0)
+		rc = linear_scores(c, &rows, &n, &v, e);
+	if (rc == 0)
+		rc = op_temp_array(c, rows, sizeof(int64_t), &class, e);
+	width = rc == 0 && n == 1 && l.n == 2 ? 2 : rc == 0 ? n : 0;
+	if (rc == 0)
+		rc = op_temp_array(c, rows, width * sizeof(double), &p, e);
+	if (rc < 0)
+		return rc;
+	z = p;
+	for (uint64_t r = 0; r < rows; r++) {
+		double *row = z + r * width;
+		int64_t best = 0;
+
+		memcpy(row, v + r * n, n * sizeof(*row));
+		if (width > n) { /* one score for two classes */
+			row[1] = row[0];
+			row[0] = -row[1];
+		}
+		for (size_t k = 1; k < width; k++)
+			best = row[k] > row[best] ? (int64_t)k : best;
+		((int64_t *)class)[r] = best;
+		ml_post_apply(post, row, width);
+	}
+	rc = ml_labels_give(c, &l, class, rows, e);
+	return rc < 0 ? rc : give_scores(c, 1, z, rows, width, e);
+}
+
+#define ML_OP(type, since, in_max, outs, arg, infer, eval)               \
+	{                                                                \
+		ML, type, since, 1, in_max, 1, outs, 0, arg, infer, eval \
+	}
+
+const struct op ops_ml[] = {
+	{ML, "ArrayFeatureExtractor", 1, 2, 2, 1, 1, 0, 0, NULL, eval_extract},
+	ML_OP("Binarizer", 1, 1, 1, EACH_BINARIZER, infer_same, eval_each),
+	ML_OP("Imputer", 1, 1, 1, EACH_IMPUTER, infer_same, eval_each),
+	ML_OP("Scaler", 1, 1, 1, EACH_SCALER, infer_float, eval_each),
+	ML_OP("Normalizer", 1, 1, 1, 0, infer_float, eval_normalizer),
+	ML_OP("LabelEncoder", 1, 1, 1, 0, NULL, eval_label),
+	ML_OP("LabelEncoder", 2, 1, 1, 0, NULL, eval_label),
+	ML_OP("LinearRegressor", 1, 1, 1, 0, NULL, eval_linear_regressor),
+	ML_OP("LinearClassifier", 1, 1, 2, 0, NULL, eval_linear_classifier),
+	{0},
+};
