@@ -393,11 +393,15 @@ static int serve(const struct options *opt, struct mount_session *session,
 	int rc = en ? new_vfs(s, en, &v, &e) : err_nomem(&e, 1);
 
 	sources_close(s);
+	if (rc == 0)
+		rc = mount_open(session, v, &e);
 	if (rc == 0 && !opt->no_sandbox)
 		rc = sandbox_close_files(&e);
 	if (rc == 0) {
 		vfs_set_sandbox(v, walls);
-		rc = mount_serve(session, v);
+		rc = mount_serve(session);
+	} else {
+		fail(EXIT_MOUNT, &e);
 	}
 	vfs_free(v);
 	engine_free(en);
@@ -416,9 +420,6 @@ static int read_and_mount(const struct options *opt,
 	rc = sources_read(s, &e);
 	if (rc < 0)
 		return fail(EXIT_MODEL, &e);
-	rc = mount_open(session, &e);
-	if (rc < 0)
-		return fail(EXIT_MOUNT, &e);
 	return serve(opt, session, s, walls);
 }
 

@@ -61,6 +61,9 @@ int vfs_stat(struct vfs *v, vfs_ino ino, bool may_wait,
 /* True when attributes and bytes of this object never change. */
 bool vfs_is_constant(struct vfs *v, vfs_ino ino);
 
+/* True when nothing can be written, and opening a file is never an error. */
+bool vfs_is_plain(struct vfs *v);
+
 /*
  * Entry number i of a directory, i = 0, 1, …; name must hold 256 bytes.
  * -ENOENT behind the last.

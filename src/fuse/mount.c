@@ -14,8 +14,10 @@
 #include "fuse/lane.h"
 #include "fuse/mounter.h"
 #include "fuse/serve.h"
+#include "modelfs/blob.h"
 #include "modelfs/err.h"
 #include "modelfs/text.h"
+#include "modelfs/vfs.h"
 
 #define LANE_THREADS 8
 #define LOOP_THREADS 4
@@ -173,6 +175,7 @@ static struct mount_session *new_session(const struct mount_options *o)
 
 	if (!m)
 		return NULL;
+	pthread_mutex_init(&m->server.recent_lock, NULL);
 	m->mounter = -1;
 	m->waiting_fd = -1;
 	m->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -205,11 +208,14 @@ int mount_prepare(const struct mount_options *o, struct mount_session **out,
 	return 0;
 }
 
-int mount_open(struct mount_session *m, struct err *e)
+int mount_open(struct mount_session *m, struct vfs *v, struct err *e)
 {
 	char path[32];
-	int fd = mounter_mount(m->mounter, e);
+	int fd;
 
+	m->server.vfs = v;
+	m->server.is_plain = vfs_is_plain(v);
+	fd = mounter_mount(m->mounter, m->server.is_plain, e);
 	if (fd < 0)
 		return err_wrap(e, "cannot mount");
 	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
@@ -224,12 +230,11 @@ int mount_open(struct mount_session *m, struct err *e)
 	return 0;
 }
 
-int mount_serve(struct mount_session *m, struct vfs *v)
+int mount_serve(struct mount_session *m)
 {
 	struct fuse_loop_config *cfg = fuse_loop_cfg_create();
 	int rc;
 
-	m->server.vfs = v;
 	m->server.lane = lane_new(LANE_THREADS);
 	if (!cfg || !m->server.lane) {
 		lane_free(m->server.lane);
@@ -250,6 +255,8 @@ int mount_serve(struct mount_session *m, struct vfs *v)
 
 void mount_close(struct mount_session *m)
 {
+	size_t i;
+
 	if (!m)
 		return;
 	if (m->has_handlers)
@@ -257,6 +264,9 @@ void mount_close(struct mount_session *m)
 	if (m->se)
 		fuse_session_destroy(m->se);
 	mounter_stop(m->mounter);
+	for (i = 0; i < RECENT_FILES; i++)
+		blob_unref(m->server.recent[i].blob);
+	pthread_mutex_destroy(&m->server.recent_lock);
 	fuse_opt_free_args(&m->args);
 	if (m->null_fd >= 0)
 		close(m->null_fd);

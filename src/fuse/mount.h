@@ -27,10 +27,14 @@ struct mount_session;
  */
 int mount_prepare(const struct mount_options *o, struct mount_session **out,
 		  struct err *e);
-/* Mounts; nothing is served yet.  -errno, with the reason. */
-int mount_open(struct mount_session *m, struct err *e);
+/*
+ * Mounts, for v to be served until mount_serve returns.  Read-only where there
+ * is nothing to write.
+ * -errno, with the reason.
+ */
+int mount_open(struct mount_session *m, struct vfs *v, struct err *e);
 /* Serves until unmounted or told to stop by a signal. */
-int mount_serve(struct mount_session *m, struct vfs *v);
+int mount_serve(struct mount_session *m);
 /* Unmounts, where that is still to be done. */
 void mount_close(struct mount_session *m);
 

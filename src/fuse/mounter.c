@@ -20,6 +20,10 @@
 
 #define REASON_MAX 200
 
+/* What the daemon asks for. */
+#define MOUNT 'm'
+#define MOUNT_READ_ONLY 'r'
+
 /* The last thing libfuse complained about. */
 static char complaint[REASON_MAX];
 
@@ -94,6 +98,8 @@ static void serve_mounter(struct fuse_args *args, const char *mountpoint,
 	leave_terminal();
 	if (recv(sock, &byte, 1, 0) != 1)
 		return;
+	if (byte == MOUNT_READ_ONLY && fuse_opt_add_arg(args, "-oro") < 0)
+		return;
 	se = fuse_session_new(args, &serve_ops, sizeof(serve_ops), NULL);
 	if (!se || fuse_session_mount(se, mountpoint) != 0) {
 		reply(sock,
@@ -133,8 +139,9 @@ int mounter_start(struct fuse_args *args, const char *mountpoint, int *sock,
 	return 0;
 }
 
-int mounter_mount(int sock, struct err *e)
+int mounter_mount(int sock, bool read_only, struct err *e)
 {
+	const char what = read_only ? MOUNT_READ_ONLY : MOUNT;
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int))];
@@ -153,7 +160,7 @@ int mounter_mount(int sock, struct err *e)
 	struct cmsghdr *c;
 	int fd;
 
-	if (send(sock, "m", 1, MSG_NOSIGNAL) != 1 ||
+	if (send(sock, &what, 1, MSG_NOSIGNAL) != 1 ||
 	    recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) <= 0)
 		return err_set(e, EIO, "the mounting process has ended");
 	c = CMSG_FIRSTHDR(&msg);

@@ -9,7 +9,7 @@
 #ifndef FUSE_MOUNTER_H
 #define FUSE_MOUNTER_H
 
-#include <stddef.h>
+#include <stdbool.h>
 
 struct err;
 struct fuse_args;
@@ -18,7 +18,7 @@ struct fuse_args;
 int mounter_start(struct fuse_args *args, const char *mountpoint, int *sock,
 		  struct err *e);
 /* Mounts; the descriptor of the kernel's requests, or -errno. */
-int mounter_mount(int sock, struct err *e);
+int mounter_mount(int sock, bool read_only, struct err *e);
 /* Has it unmount, and waits for that; closes sock. */
 void mounter_stop(int sock);
 

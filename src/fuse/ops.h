@@ -32,6 +32,7 @@ struct request {
 	off_t off;
 };
 
+struct server *server_of(fuse_req_t req);
 struct vfs *vfs_of(fuse_req_t req);
 struct handle *handle_of(const struct fuse_file_info *fi);
 

@@ -10,7 +10,6 @@
 #include "modelfs/err.h"
 #include "modelfs/source.h"
 #include "modelfs/vfs.h"
-/* ---- reading ---- */
 
 static void late_open(struct job *j)
 {
@@ -53,6 +52,10 @@ void serve_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct blob *b;
 	int rc;
 
+	if (server_of(req)->is_plain) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
 	if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC)) {
 		open_to_write(req, ino, fi);
 		return;
@@ -96,15 +99,47 @@ static void reply_bytes(fuse_req_t req, struct blob *b, size_t size, off_t off)
 		reply_copy(req, b, size, off);
 }
 
-/*
- * The reader may close the file, and another thread of ours release it, before
- * the reply has returned.
- */
-static void reply_held(fuse_req_t req, struct blob *b, size_t size, off_t off)
+/* The file that was read last under this number, opened if need be. */
+static int open_recent(struct server *s, fuse_ino_t ino, struct blob **out)
 {
-	blob_ref(b);
-	reply_bytes(req, b, size, off);
-	blob_unref(b);
+	struct recent_file *slot = &s->recent[ino % RECENT_FILES];
+	struct blob *b = NULL, *old;
+	int rc;
+
+	pthread_mutex_lock(&s->recent_lock);
+	if (slot->blob && slot->ino == ino)
+		b = blob_ref(slot->blob);
+	pthread_mutex_unlock(&s->recent_lock);
+	if (b) {
+		*out = b;
+		return 0;
+	}
+	rc = vfs_open(s->vfs, ino, true, NULL, &b, NULL);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&s->recent_lock);
+	old = slot->blob;
+	slot->blob = blob_ref(b);
+	slot->ino = ino;
+	pthread_mutex_unlock(&s->recent_lock);
+	blob_unref(old);
+	*out = b;
+	return 0;
+}
+
+/*
+ * A reference of its own: the reader may close the file, and another thread of
+ * ours release it, before the reply has returned.
+ */
+static int blob_of(fuse_req_t req, fuse_ino_t ino,
+		   const struct fuse_file_info *fi, struct blob **out)
+{
+	if (server_of(req)->is_plain)
+		return open_recent(server_of(req), ino, out);
+	if (!handle_of(fi)->blob)
+		return -EBADF;
+	*out = blob_ref(handle_of(fi)->blob);
+	return 0;
 }
 
 static void late_read(struct job *j)
@@ -123,27 +158,31 @@ static void late_read(struct job *j)
 void serve_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		struct fuse_file_info *fi)
 {
-	struct blob *b = handle_of(fi)->blob;
+	struct blob *b;
+	int rc = blob_of(req, ino, fi, &b);
 
-	if (!b) {
-		fuse_reply_err(req, EBADF);
+	if (rc < 0) {
+		fuse_reply_err(req, -rc);
 		return;
 	}
-	if ((uint64_t)off >= b->size) {
-		fuse_reply_buf(req, NULL, 0);
-		return;
-	}
-	if (size > b->size - (uint64_t)off)
+	if ((uint64_t)off >= b->size)
+		size = 0;
+	else if (size > b->size - (uint64_t)off)
 		size = (size_t)(b->size - (uint64_t)off);
-	if (vfs_is_slow(b))
+	if (size > 0 && vfs_is_slow(b)) {
 		defer(&(struct request){.req = req,
 					.ino = ino,
-					.blob = blob_ref(b),
+					.blob = b,
 					.size = size,
 					.off = off},
 		      late_read);
+		return;
+	}
+	if (size == 0)
+		fuse_reply_buf(req, NULL, 0);
 	else
-		reply_held(req, b, size, off);
+		reply_bytes(req, b, size, off);
+	blob_unref(b);
 }
 
 void serve_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -16,7 +16,7 @@
 #include "modelfs/err.h"
 #include "modelfs/vfs.h"
 
-static struct server *server_of(fuse_req_t req)
+struct server *server_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
 }

@@ -15,6 +15,7 @@ static void serve_init(void *data, struct fuse_conn_info *conn)
 		      (FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
 		       FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS |
 		       FUSE_CAP_READDIRPLUS | FUSE_CAP_NO_OPENDIR_SUPPORT |
+		       FUSE_CAP_NO_OPEN_SUPPORT |
 		       FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_ATOMIC_O_TRUNC);
 	conn->want &=
 		~(unsigned)(FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_SPLICE_READ |

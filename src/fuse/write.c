@@ -56,7 +56,9 @@ static void late_flush(struct job *j)
 
 void serve_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	if (handle_of(fi)->writes)
+	if (server_of(req)->is_plain)
+		fuse_reply_err(req, ENOSYS); /* once is enough */
+	else if (handle_of(fi)->writes)
 		defer(&(struct request){.req = req, .ino = ino}, late_flush);
 	else
 		fuse_reply_err(req, 0);

@@ -124,6 +124,31 @@ int vfs_open(struct vfs *v, vfs_ino ino, bool may_wait,
 	}
 }
 
+static bool opens_always(const struct model *m)
+{
+	uint32_t i;
+
+	for (i = 0; i < m->nparams; i++) {
+		const struct param *p = m->params[i];
+
+		if (!p->data || blob_status(p->data, NULL) < 0 ||
+		    p->dtype == DTYPE_STRING)
+			return false;
+	}
+	return true;
+}
+
+bool vfs_is_plain(struct vfs *v)
+{
+	size_t i;
+
+	for (i = 0; i < v->nmounts; i++)
+		if (v->mounts[i].model->graph ||
+		    !opens_always(v->mounts[i].model))
+			return false;
+	return true;
+}
+
 int vfs_readlink(struct vfs *v, vfs_ino ino, struct blob **out, struct err *e)
 {
 	struct place p = place_of(v, ino);
