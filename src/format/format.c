@@ -25,6 +25,8 @@ const struct format *const formats[] = {
 	&format_llama2c,
 	&format_npy,
 	&format_npz,
+	&format_keras,
+	&format_keras_h5,
 	&format_onnx,
 	&format_pickle,
 	&format_pytorch,

@@ -11,6 +11,8 @@ extern const struct format format_hf;
 extern const struct format format_llama2c;
 extern const struct format format_npy;
 extern const struct format format_npz;
+extern const struct format format_keras;
+extern const struct format format_keras_h5;
 extern const struct format format_onnx;
 extern const struct format format_pickle;
 extern const struct format format_pytorch;

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * keras - what the files of this folder share: one Keras model being read.
+ *
+ *	keras.c		probes and formats; plain HDF5
+ *	legacy.c	.h5 of Keras 1 and 2: layer_names, weight_names
+ *	weights.c	.weights.h5 and .keras of Keras 3
+ *	config.c	the configuration: classes and hyper-parameters
+ */
+#ifndef FORMAT_KERAS_KERAS_H
+#define FORMAT_KERAS_KERAS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "modelfs/graph.h"
+#include "modelfs/model.h"
+#include "wire/hdf5.h"
+
+struct err;
+struct json;
+struct module;
+
+/* Models within models, and groups within groups. */
+#define KERAS_DEPTH_MAX 64
+
+struct keras {
+	struct model *m;
+	struct hdf5 *h;
+	struct json *config; /* owned; NULL: the file has none */
+};
+
+/* ---- keras.c ---- */
+/* One dataset as a parameter; bfloat16 is what Keras says of it. */
+int keras_param(struct keras *k, hdf5_id id, const struct param_spec *where,
+		struct err *e);
+/* The text of an attribute; NULL when there is none. */
+int keras_text(struct keras *k, hdf5_id id, const char *name,
+	       struct hdf5_string *out, struct err *e);
+int keras_config_text(struct keras *k, const char *name, const char *p,
+		      size_t len, struct err *e);
+
+/* ---- legacy.c ---- */
+int keras_legacy(struct keras *k, hdf5_id root, struct err *e);
+
+/* ---- weights.c ---- */
+int keras_weights(struct keras *k, struct err *e);
+
+/* ---- config.c ---- */
+/* Keeps the configuration; text that is no JSON is passed over. */
+void keras_parse_config(struct keras *k, const char *p, size_t len);
+/* Types and hyper-parameters of all layers, as modules beneath mod. */
+int keras_describe(struct keras *k, struct err *e);
+/* The layers of a model's configuration, or NULL. */
+const struct json *keras_layers(const struct json *layer);
+const char *keras_class(const struct json *layer);
+/* The name users gave a layer; NULL when there is none. */
+const char *keras_name(const struct json *layer);
+/* What the i-th of n variables of a layer is called; NULL: not known. */
+const char *keras_variable(const struct json *layer, size_t i, size_t n);
+/* True for what training does not change. */
+bool keras_is_state(const char *name, size_t len);
+/*
+ * What Keras 3 calls the group of a layer: the class in snake case.  Returns
+ * its length.
+ */
+size_t keras_snake(const char *class, char *buf, size_t size);
+
+#endif
