@@ -71,7 +71,10 @@ void op_each(void (*fn)(const struct op *op, void *ctx), void *ctx);
  */
 struct op_env {
 	struct kernel kernel;
-	/* Memory for a result: zeroed, aligned to 64.  EFBIG over the budget. */
+	/*
+	 * Memory for a result, aligned to 64, its contents anything.  EFBIG
+	 * over the budget.
+	 */
 	int (*alloc)(struct op_env *env, uint64_t nbytes, struct blob **out,
 		     void **data, struct err *e);
 	/*

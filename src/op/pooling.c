@@ -198,6 +198,7 @@ static int eval_unpool(struct op_call *c, struct err *e)
 		rc = op_alloc_elems(c, 0, c->in[0].dtype, &s, &out, e);
 	if (rc < 0)
 		return rc;
+	memset(out, 0, shape_span(&s, 0, s.rank) * size);
 	for (uint64_t i = 0; i < op_nelems(c, 0); i++) {
 		uint64_t rest = (uint64_t)idx[i], at = 0, step = 1;
 

@@ -358,6 +358,7 @@ static int eval_trilu(struct op_call *c, struct err *e)
 		rc = op_alloc_elems(c, 0, c->in[0].dtype, s, &out, e);
 	if (rc < 0 || op_nelems(c, 0) == 0)
 		return rc;
+	memset(out, 0, op_nelems(c, 0) * size);
 	rows = s->dims[s->rank - 2];
 	cols = s->dims[s->rank - 1];
 	k = k > cols ? cols : k < -rows ? -rows : k;

@@ -13,11 +13,8 @@
 struct counted_blob {
 	struct blob base;
 	struct engine *en;
-	void *allocation;
-	void *data;
+	struct chunk chunk;
 };
-
-#define ALIGNMENT 64
 
 static int counted_read(struct blob *b, void *buf, size_t len, uint64_t off,
 			struct err *e)
@@ -25,21 +22,20 @@ static int counted_read(struct blob *b, void *buf, size_t len, uint64_t off,
 	struct counted_blob *c = (struct counted_blob *)b;
 
 	(void)e;
-	__builtin_memcpy(buf, (char *)c->data + off, len);
+	__builtin_memcpy(buf, (char *)c->chunk.p + off, len);
 	return 0;
 }
 
 static const void *counted_bytes(struct blob *b)
 {
-	return ((struct counted_blob *)b)->data;
+	return ((struct counted_blob *)b)->chunk.p;
 }
 
 static void counted_fini(struct blob *b)
 {
 	struct counted_blob *c = (struct counted_blob *)b;
 
-	atomic_fetch_sub(&c->en->used, b->size);
-	free(c->allocation);
+	atomic_fetch_sub(&c->en->used, spare_put(&c->en->spare, &c->chunk));
 }
 
 static const struct blob_ops counted_ops = {
@@ -48,27 +44,19 @@ static const struct blob_ops counted_ops = {
 	.fini = counted_fini,
 };
 
-static struct blob *new_counted(struct engine *en, uint64_t nbytes,
-				void **data)
+static int new_counted(struct engine *en, uint64_t nbytes,
+		       const struct chunk *chunk, struct blob **out,
+		       struct err *e)
 {
 	struct counted_blob *c = malloc(sizeof(*c));
-	uintptr_t p;
 
 	if (!c)
-		return NULL;
-	/* calloc: large blocks come zeroed from the kernel, at no cost. */
-	c->allocation = calloc(1, nbytes + ALIGNMENT);
-	if (!c->allocation) {
-		free(c);
-		return NULL;
-	}
-	p = ((uintptr_t)c->allocation + ALIGNMENT - 1) &
-	    ~(uintptr_t)(ALIGNMENT - 1);
-	c->data = (void *)p;
+		return err_nomem(e, sizeof(*c));
+	c->chunk = *chunk;
 	c->en = en;
 	blob_init(&c->base, &counted_ops, nbytes);
-	*data = c->data;
-	return &c->base;
+	*out = &c->base;
+	return 0;
 }
 
 /* ---- what to drop ---- */
@@ -132,21 +120,48 @@ static bool charge(struct engine *en, uint64_t nbytes)
 	return true;
 }
 
-int engine_alloc(struct engine *en, uint64_t nbytes, struct blob **out,
-		 void **data, struct err *e)
+/* Makes room for nbytes, of what nobody needs first. */
+static int make_room(struct engine *en, uint64_t nbytes, struct err *e)
 {
+	struct chunk c;
+
 	while (!charge(en, nbytes)) {
-		if (nbytes > en->budget || !drop_oldest(en))
+		if (spare_drop(&en->spare, &c)) {
+			atomic_fetch_sub(&en->used, c.nbytes);
+			chunk_free(&c);
+		} else if (nbytes > en->budget || !drop_oldest(en)) {
 			return err_set(e, EFBIG,
 				       "needs %llu bytes, the budget is %llu",
 				       (unsigned long long)nbytes,
 				       (unsigned long long)en->budget);
+		}
 	}
-	*out = new_counted(en, nbytes, data);
-	if (*out)
-		return 0;
-	atomic_fetch_sub(&en->used, nbytes);
-	return err_nomem(e, nbytes);
+	return 0;
+}
+
+int engine_alloc(struct engine *en, uint64_t nbytes, struct blob **out,
+		 void **data, struct err *e)
+{
+	struct chunk c = {0};
+	int rc = 0;
+
+	if (!spare_take(&en->spare, nbytes, &c)) {
+		rc = make_room(en, nbytes, e);
+		if (rc < 0)
+			return rc;
+		if (!chunk_new(nbytes, &c)) {
+			atomic_fetch_sub(&en->used, nbytes);
+			return err_nomem(e, nbytes);
+		}
+	}
+	rc = new_counted(en, nbytes, &c, out, e);
+	if (rc < 0) {
+		atomic_fetch_sub(&en->used, c.nbytes);
+		chunk_free(&c);
+		return rc;
+	}
+	*data = c.p;
+	return 0;
 }
 
 /* ---- life ---- */
@@ -173,6 +188,7 @@ struct engine *engine_new(unsigned nthreads, uint64_t budget_bytes)
 		return NULL;
 	}
 	en->budget = budget_bytes ? budget_bytes : default_budget();
+	spare_init(&en->spare, en->budget / 8);
 	pthread_mutex_init(&en->lock, NULL);
 	pthread_cond_init(&en->changed, NULL);
 	return en;
@@ -188,6 +204,7 @@ void engine_free(struct engine *en)
 		program_free(en->programs);
 		en->programs = next;
 	}
+	spare_fini(&en->spare);
 	pthread_cond_destroy(&en->changed);
 	pthread_mutex_destroy(&en->lock);
 	pool_free(en->pool);

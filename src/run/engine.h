@@ -21,6 +21,7 @@
 #include "modelfs/run.h"
 #include "modelfs/tensor.h"
 #include "modelfs/text.h"
+#include "run/spare.h"
 
 struct map;
 struct model;
@@ -35,7 +36,8 @@ struct cached {
 struct engine {
 	struct pool *pool;
 	uint64_t budget;
-	atomic_ullong used; /* bytes in blobs of engine_alloc */
+	atomic_ullong used; /* bytes in blobs of engine_alloc, and spare */
+	struct spare spare;
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a node is no longer busy */
 	struct cached *oldest, *newest;
@@ -105,6 +107,7 @@ struct exec_env {
 };
 
 /* engine.c */
+/* Memory that holds anything at first, aligned to 64. */
 int engine_alloc(struct engine *en, uint64_t nbytes, struct blob **out,
 		 void **data, struct err *e);
 /* engine.lock held: now the newest of those that may be dropped. */

@@ -56,7 +56,11 @@ static int allocate(struct op_env *env, uint64_t nbytes, struct blob **out,
 		return err_set(e, EFBIG, "%llu bytes",
 			       (unsigned long long)nbytes);
 	*out = blob_mem(nbytes, data);
-	return *out ? 0 : err_nomem(e, nbytes);
+	if (!*out)
+		return err_nomem(e, nbytes);
+	/* As bad as memory that was used before: NaN, -1, wild pointers. */
+	memset(*data, 0xff, nbytes);
+	return 0;
 }
 
 /* The inferred type and shape must not contradict what came out. */

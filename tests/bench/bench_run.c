@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench_run - how long a model takes, and where the time goes.
+ *
+ *	bench_run [-n ROUNDS] [-t THREADS] [-a] MODEL INPUT=FILE.npy...
+ *	          [OUTPUT:FILE.npy...]
+ *
+ * Every round is a fresh run of which the outputs are demanded (-a: every
+ * value, in the order of the graph); weights stay loaded.  Prints the median
+ * in milliseconds, and the share of each operator.  OUTPUT:FILE compares.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "modelfs/blob.h"
+#include "modelfs/err.h"
+#include "modelfs/format.h"
+#include "modelfs/model.h"
+#include "modelfs/npy.h"
+#include "modelfs/run.h"
+#include "modelfs/source.h"
+#include "modelfs/text.h"
+
+#define TYPES_MAX 256
+
+struct share {
+	char type[64];
+	double seconds;
+};
+
+struct bench {
+	struct model *model;
+	struct engine *en;
+	char **args;
+	int nargs;
+	bool all;
+	struct share shares[TYPES_MAX];
+	size_t nshares;
+	double packing;
+};
+
+static void die(const char *what, const struct err *e)
+{
+	fprintf(stderr, "bench_run: %s: %s\n", what, e->msg);
+	exit(1);
+}
+
+static double now_seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static struct tensor read_npy(const char *path)
+{
+	struct err e = {0};
+	struct source *src;
+	struct tensor t;
+	struct blob *file;
+
+	if (source_open(AT_FDCWD, path, &src, &e) < 0 ||
+	    blob_file(src, 0, source_size(src), &file, &e) < 0 ||
+	    npy_read(file, &t, &e) < 0)
+		die(path, &e);
+	blob_unref(file);
+	source_unref(src);
+	return t;
+}
+
+static value_id find(const struct bench *b, const char *name, size_t len)
+{
+	value_id v = graph_find(b->model->graph, name, len);
+	struct err e = {.msg = "no such value"};
+
+	if (v == NO_VALUE)
+		die(name, &e);
+	return v;
+}
+
+static void bind(const struct bench *b, struct run *r)
+{
+	struct err e = {0};
+
+	for (int i = 0; i < b->nargs; i++) {
+		char *eq = strchr(b->args[i], '=');
+		struct tensor t;
+
+		if (!eq)
+			continue;
+		t = read_npy(eq + 1);
+		if (run_bind(r, find(b, b->args[i], (size_t)(eq - b->args[i])),
+			     &t, &e) < 0)
+			die(b->args[i], &e);
+	}
+}
+
+static void demand(struct run *r, value_id v)
+{
+	struct err e = {0};
+	struct tensor t;
+
+	if (run_demand(r, v, NULL, &t, &e) < 0)
+		die("demand", &e);
+	tensor_drop(&t);
+}
+
+static void demand_values(const struct bench *b, struct run *r)
+{
+	const struct graph *g = b->model->graph;
+
+	for (uint32_t i = 0; b->all && i < g->nnodes; i++)
+		for (uint32_t k = 0; k < g->nodes[i].nout; k++)
+			if (g->nodes[i].out[k] != NO_VALUE)
+				demand(r, g->nodes[i].out[k]);
+	for (uint32_t i = 0; i < g->noutputs; i++)
+		demand(r, g->outputs[i]);
+}
+
+/* ---- where the time goes ---- */
+
+static void add_share(struct bench *b, const char *type, double seconds)
+{
+	size_t i = 0;
+
+	while (i < b->nshares && strcmp(b->shares[i].type, type) != 0)
+		i++;
+	if (i == TYPES_MAX)
+		return;
+	if (i == b->nshares)
+		snprintf(b->shares[b->nshares++].type,
+			 sizeof(b->shares[i].type), "%s", type);
+	b->shares[i].seconds += seconds;
+}
+
+static void add_profile(struct bench *b, struct run *r)
+{
+	struct text t = {0};
+	char *line, *rest = NULL;
+
+	run_profile(r, &t);
+	for (line = strtok_r(t.p, "\n", &rest); line;
+	     line = strtok_r(NULL, "\n", &rest)) {
+		char type[64], *tab = strchr(line, '\t');
+		double seconds;
+
+		if (tab && sscanf(tab, "\t%63[^\t]\t%*[^\t]\t%lf", type,
+				  &seconds) == 2)
+			add_share(b, type, seconds);
+		else if (tab && sscanf(tab, "\t%63[^\t]\t\t%lf", type,
+				       &seconds) == 2)
+			add_share(b, type, seconds);
+	}
+	text_free(&t);
+}
+
+static int compare_shares(const void *a, const void *b)
+{
+	const struct share *x = a, *y = b;
+
+	return (x->seconds < y->seconds) - (x->seconds > y->seconds);
+}
+
+static void print_shares(struct bench *b, double total)
+{
+	qsort(b->shares, b->nshares, sizeof(b->shares[0]), compare_shares);
+	for (size_t i = 0; i < b->nshares; i++)
+		if (b->shares[i].seconds > 0.005 * total)
+			printf("  %-24s %5.1f %%\n", b->shares[i].type,
+			       100 * b->shares[i].seconds / total);
+}
+
+/* ---- right, too? ---- */
+
+static void compare(struct run *r, value_id v, const char *path)
+{
+	struct tensor want = read_npy(path), got;
+	const float *x, *y;
+	double worst = 0, most = 0;
+	struct err e = {0};
+	uint64_t n;
+
+	if (run_demand(r, v, NULL, &got, &e) < 0)
+		die(path, &e);
+	if (got.dtype != DTYPE_F32 || !shape_equal(&got.shape, &want.shape) ||
+	    !shape_nelems(&got.shape, &n))
+		die(path, &(struct err){.msg = "another type or shape"});
+	x = blob_bytes(got.data);
+	y = malloc(n * sizeof(*y));
+	if (!y || blob_read_full(want.data, (void *)y, n * sizeof(*y), 0, &e))
+		die(path, &e);
+	for (uint64_t i = 0; i < n; i++) {
+		worst = fmax(worst, fabs((double)x[i] - (double)y[i]));
+		most = fmax(most, fabs((double)y[i]));
+	}
+	printf("difference %.2e of %.3g\n", worst, most);
+	free((void *)y);
+	tensor_drop(&got);
+	tensor_drop(&want);
+}
+
+static void compare_outputs(const struct bench *b, struct run *r)
+{
+	for (int i = 0; i < b->nargs; i++) {
+		char *colon = strchr(b->args[i], ':');
+
+		if (colon && !strchr(b->args[i], '='))
+			compare(r,
+				find(b, b->args[i],
+				     (size_t)(colon - b->args[i])),
+				colon + 1);
+	}
+}
+
+/* ---- rounds ---- */
+
+static double run_round(struct bench *b, bool first)
+{
+	struct err e = {0};
+	struct run *r;
+	double start, seconds;
+
+	if (run_new(b->en, b->model, &r, &e) < 0)
+		die("run", &e);
+	bind(b, r);
+	start = now_seconds();
+	demand_values(b, r);
+	seconds = now_seconds() - start;
+	if (first)
+		compare_outputs(b, r);
+	else
+		add_profile(b, r);
+	run_unref(r);
+	return seconds;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void run_rounds(struct bench *b, int rounds)
+{
+	double *all = calloc((size_t)rounds, sizeof(*all)), total = 0, first;
+	struct rusage use;
+
+	if (!all)
+		exit(1);
+	first = run_round(b, true);
+	for (int i = 0; i < rounds; i++) {
+		all[i] = run_round(b, false);
+		total += all[i];
+	}
+	qsort(all, (size_t)rounds, sizeof(*all), compare_doubles);
+	getrusage(RUSAGE_SELF, &use);
+	printf("median %.3f ms, least %.3f ms, first %.3f ms, peak %ld KiB\n",
+	       1e3 * all[rounds / 2], 1e3 * all[0], 1e3 * first,
+	       use.ru_maxrss);
+	print_shares(b, total);
+	free(all);
+}
+
+int main(int argc, char **argv)
+{
+	struct bench b = {0};
+	struct err e = {0};
+	int rounds = 10, threads = 2, opt;
+
+	while ((opt = getopt(argc, argv, "n:t:a")) != -1) {
+		if (opt == 'n')
+			rounds = atoi(optarg);
+		else if (opt == 't')
+			threads = atoi(optarg);
+		else if (opt == 'a')
+			b.all = true;
+		else
+			return 2;
+	}
+	if (optind >= argc || rounds < 1 || threads < 0)
+		return 2;
+	if (format_load(argv[optind], false, &b.model, &e) < 0)
+		die(argv[optind], &e);
+	b.args = argv + optind + 1;
+	b.nargs = argc - optind - 1;
+	b.en = engine_new((unsigned)threads, 0);
+	if (!b.en || !b.model->graph)
+		return 1;
+	run_rounds(&b, rounds);
+	engine_free(b.en);
+	model_free(b.model);
+	return 0;
+}
