@@ -78,6 +78,15 @@ struct op_env {
 	int (*alloc)(struct op_env *env, uint64_t nbytes, struct blob **out,
 		     void **data, struct err *e);
 	/*
+	 * Optional.  Input i of this node in another form, kept from an earlier
+	 * call, or NULL; and: keep this one, while memory lasts.  Asked only
+	 * for inputs in the call's mask of constants.
+	 */
+	struct blob *(*find_form)(struct op_env *env, const struct op_call *c,
+				  size_t i);
+	void (*keep_form)(struct op_env *env, const struct op_call *c, size_t i,
+			  struct blob *b);
+	/*
 	 * Runs a subgraph of the node: nin inputs and one tensor per capture of
 	 * this graph (both borrowed), nout outputs (owned by the caller).
 	 */
@@ -93,6 +102,7 @@ struct op_call {
 	const struct op *op;
 	struct op_env *env; /* NULL while inferring without memory */
 	size_t nin, nout;
+	uint64_t constants; /* mask of inputs that are the same in every call */
 	const struct tensor *in; /* DTYPE_NONE: left out */
 	struct tensor *out;	 /* rank -1: unknown */
 	const struct tensor *captures; /* node->ncaptures; DTYPE_NONE: not needed */
@@ -176,6 +186,19 @@ int op_alias(struct op_call *c, size_t i, size_t j, const struct shape *s,
 	     struct err *e);
 /* eval: memory that is gone after the call, within the budget. */
 int op_temp(struct op_call *c, uint64_t nbytes, void **out, struct err *e);
+
+/*
+ * eval: input i, converted to type t, in a form of nbytes that fill makes of
+ * it; from an earlier call where the input is constant.  One form a node.
+ */
+struct op_form {
+	uint64_t nbytes;
+	void (*fill)(const struct kernel *k, const void *ctx, const void *in,
+		     void *out);
+	const void *ctx;
+};
+int op_form(struct op_call *c, size_t i, enum dtype t, const struct op_form *f,
+	    const void **out, struct err *e);
 
 /* EINTR when somebody asked to stop. */
 int op_check_stop(const struct op_call *c, struct err *e);

@@ -76,22 +76,54 @@ static int alloc_blob(struct op_call *c, uint64_t nbytes, struct blob **out,
 	return *out ? 0 : err_nomem(e, nbytes);
 }
 
-int op_temp(struct op_call *c, uint64_t nbytes, void **out, struct err *e)
+/* Holds the blob until the call ends; takes it, also on failure. */
+static int hold(struct op_call *c, struct blob *b, struct err *e)
 {
 	struct op_scratch *s = scratch_of(c);
 	struct held *h = s ? malloc(sizeof(*h)) : NULL;
-	int rc;
 
-	if (!h)
+	if (!h) {
+		blob_unref(b);
 		return err_nomem(e, sizeof(*h));
-	rc = alloc_blob(c, nbytes, &h->blob, out, e);
-	if (rc < 0) {
-		free(h);
-		return rc;
 	}
+	h->blob = b;
 	h->next = s->held;
 	s->held = h;
 	return 0;
+}
+
+int op_temp(struct op_call *c, uint64_t nbytes, void **out, struct err *e)
+{
+	struct blob *b;
+	int rc = alloc_blob(c, nbytes, &b, out, e);
+
+	return rc < 0 ? rc : hold(c, b, e);
+}
+
+int op_form(struct op_call *c, size_t i, enum dtype t, const struct op_form *f,
+	    const void **out, struct err *e)
+{
+	bool constant = i < 64 && (c->constants >> i & 1) && c->env->find_form;
+	struct blob *b = constant ? c->env->find_form(c->env, c, i) : NULL;
+	const void *in;
+	void *data;
+	int rc;
+
+	if (b && b->size == f->nbytes) {
+		*out = blob_bytes(b);
+		return hold(c, b, e);
+	}
+	blob_unref(b);
+	rc = op_data_as(c, i, t, &in, e);
+	if (rc == 0)
+		rc = alloc_blob(c, f->nbytes, &b, &data, e);
+	if (rc < 0)
+		return rc;
+	f->fill(&c->env->kernel, f->ctx, in, data);
+	if (constant && !kernel_stopped(&c->env->kernel))
+		c->env->keep_form(c->env, c, i, b);
+	*out = data;
+	return hold(c, b, e);
 }
 
 int op_temp_array(struct op_call *c, uint64_t n, size_t size, void **out,

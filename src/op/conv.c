@@ -2,6 +2,10 @@
 /* conv - Conv and ConvTranspose. */
 #include "op/conv.h"
 
+#include <math.h>
+
+#include "kernel/conv_fast.h"
+#include "kernel/depth.h"
 #include "kernel/gemm.h"
 #include "op/impl.h"
 #include "op/window.h"
@@ -132,6 +136,46 @@ static int check_bias(const struct op_call *c, size_t channels, struct err *e)
 	return 0;
 }
 
+/* ---- float32 on vectors ---- */
+enum conv_way { CONV_GENERAL, CONV_DEPTH, CONV_FAST };
+
+static enum conv_way choose_way(const struct conv *v)
+{
+	if (depth_has(v))
+		return CONV_DEPTH;
+	return conv_fast_has(v) ? CONV_FAST : CONV_GENERAL;
+}
+
+static int run_fast(struct op_call *c, const struct conv *v, enum conv_way way,
+		    const struct shape *out, struct err *e)
+{
+	const struct kernel *k = &c->env->kernel;
+	struct finish finish = {.lo = -INFINITY, .hi = INFINITY};
+	size_t n = way == CONV_DEPTH ? depth_scratch(k, v)
+				     : conv_fast_scratch(k, v);
+	const float *x, *w;
+	void *y, *scratch;
+	int rc = check_bias(c, v->out_channels, e);
+
+	if (rc == 0)
+		rc = op_in_f32(c, 0, &x, e);
+	if (rc == 0)
+		rc = op_in_f32(c, 1, &w, e);
+	if (rc == 0)
+		rc = op_in_f32(c, 2, &finish.row_bias, e);
+	if (rc == 0)
+		rc = op_out_as(c, 0, c->in[0].dtype, out, &y, e);
+	if (rc == 0)
+		rc = op_temp_array(c, n, sizeof(float), &scratch, e);
+	if (rc < 0)
+		return rc;
+	if (way == CONV_DEPTH)
+		depth_run(k, v, x, w, &finish, y, scratch);
+	else
+		conv_fast_run(k, v, x, w, &finish, y, scratch);
+	return 0;
+}
+
 struct operands {
 	const void *x, *w, *bias;
 	void *y, *scratch;
@@ -175,6 +219,8 @@ static int eval_conv(struct op_call *c, struct err *e)
 		return rc;
 	if (!op_num(op_compute_type(c->in[0].dtype), &v.type))
 		return op_bad_dtype(c, 0, e);
+	if (choose_way(&v) != CONV_GENERAL)
+		return run_fast(c, &v, choose_way(&v), &s, e);
 	rc = get_operands(c, &v, &s, conv_scratch(&v), &o, e);
 	if (rc == 0)
 		conv_run(&c->env->kernel, &v, o.x, o.w, o.bias, o.y, o.scratch);

@@ -2,7 +2,10 @@
 /* matmul - Gemm, MatMul and the integer products. */
 #include "kernel/gemm.h"
 
+#include <math.h>
+
 #include "kernel/copy.h"
+#include "kernel/product.h"
 #include "kernel/stride.h"
 #include "op/impl.h"
 #include "op/matmul.h"
@@ -92,12 +95,78 @@ static void merge_batch(struct gemm *g, const struct shape *b)
 	g->batch = 1;
 }
 
+/* ---- float32 products with B packed ---- */
+struct packs {
+	struct pack one;
+	size_t n, size, step; /* floats of one, and from one B to the next */
+};
+
+static void fill_packs(const struct kernel *k, const void *ctx, const void *in,
+		       void *out)
+{
+	const struct packs *p = ctx;
+
+	for (size_t i = 0; i < p->n && !kernel_stopped(k); i++)
+		pack_run(k, &p->one, (const float *)in + i * p->step,
+			 (float *)out + i * p->size);
+}
+
+/* A matter of the shapes alone: the same bits, constant or not. */
+static bool is_packable(const struct gemm *g)
+{
+	return g->type == NUM_F32 && g->alpha == 1 && g->m >= 4 && g->n >= 8 &&
+	       g->k > 0 && !g->trans_a;
+}
+
+/* B's matrices, one behind the other: 1, or one for each product. */
+static int run_packed(struct op_call *c, const struct gemm *g, size_t nb,
+		      const void *a, const float *col_bias, void *out,
+		      struct err *e)
+{
+	struct packs p = {.one = {g->k, g->n, g->ldb, g->trans_b},
+			  .n = nb,
+			  .step = g->k * g->n};
+	struct op_form form = {.fill = fill_packs, .ctx = &p};
+	struct product product = {.m = g->m,
+				  .n = g->n,
+				  .k = g->k,
+				  .a_row = g->lda,
+				  .a_col = 1,
+				  .batch = g->batch,
+				  .a_at = g->a_at,
+				  .finish = {.col_bias = col_bias,
+					     .lo = -INFINITY,
+					     .hi = INFINITY}};
+	const void *packed;
+	int rc;
+
+	p.size = pack_size(&p.one);
+	if (__builtin_mul_overflow(nb, p.size * sizeof(float), &form.nbytes))
+		return op_unsupported(c, e, "matrices of this size");
+	product.b_step = nb > 1 ? p.size : 0;
+	rc = op_form(c, 1, DTYPE_F32, &form, &packed, e);
+	if (rc == 0)
+		product_run(&c->env->kernel, &product, a, packed, out);
+	return rc;
+}
+
+/* True when the products go through B one after the other. */
+static bool is_in_order(const struct gemm *g)
+{
+	for (size_t i = 0; i < g->batch; i++) {
+		if (g->b_at[i] != i * g->k * g->n)
+			return false;
+	}
+	return true;
+}
+
 int matmul_run(struct op_call *c, const struct matmul *mm, void *out,
 	       struct err *e)
 {
 	struct shape a = as_matrix(mm->a_shape, true);
 	struct shape b = as_matrix(mm->b_shape, false), ah = a, bh = b, batch;
 	struct gemm g = {.type = mm->type, .alpha = mm->alpha};
+	const void *pb;
 	void *at;
 	uint64_t n;
 	int rc;
@@ -123,8 +192,16 @@ int matmul_run(struct op_call *c, const struct matmul *mm, void *out,
 	merge_batch(&g, &b);
 	if (!gemm_fits(&g))
 		return op_unsupported(c, e, "matrices of this size");
-	gemm_run(&c->env->kernel, &g, mm->a, mm->b, out);
-	return 0;
+	pb = mm->b;
+	if (!pb && is_packable(&g) && g.batch > 0 &&
+	    (b.rank == 2 || is_in_order(&g)))
+		return run_packed(c, &g, b.rank == 2 ? 1 : g.batch, mm->a, NULL,
+				  out, e);
+	if (!pb)
+		rc = op_data_as(c, 1, DTYPE_F32, &pb, e);
+	if (rc == 0)
+		gemm_run(&c->env->kernel, &g, mm->a, pb, out);
+	return rc;
 }
 
 /* ---- MatMul ---- */
@@ -163,7 +240,7 @@ static int eval_matmul(struct op_call *c, struct err *e)
 	if (!op_num(t, &mm.type) || !gemm_has(mm.type))
 		return op_bad_dtype(c, 0, e);
 	rc = op_data_as(c, 0, t, &mm.a, e);
-	if (rc == 0)
+	if (rc == 0 && t != DTYPE_F32)
 		rc = op_data_as(c, 1, t, &mm.b, e);
 	if (rc == 0)
 		rc = op_alloc_as(c, 0, c->in[0].dtype, t, &s, &out, e);
@@ -231,6 +308,39 @@ static int64_t scale_int(struct op_call *c, const char *name, bool *odd)
 	return v != 0;
 }
 
+/* C is a row that goes with every row of the result, or is left out. */
+static bool has_row_bias(const struct op_call *c, const struct gemm *g)
+{
+	return !op_has(c, 2) ||
+	       (op_nelems(c, 2) == g->n && g->n > 1 &&
+		op_shape(c, 2)->dims[op_shape(c, 2)->rank - 1] ==
+			(int64_t)g->n &&
+		op_attr_float(c, "beta", 1) == 1);
+}
+
+static int gemm_with_bias(struct op_call *c, enum dtype t, struct gemm *g,
+			  const struct shape *s, void *out, struct err *e)
+{
+	const void *a, *b;
+	int rc = op_data_as(c, 0, t, &a, e);
+
+	if (rc == 0 && is_packable(g) && has_row_bias(c, g)) {
+		const float *bias;
+
+		rc = op_in_f32(c, 2, &bias, e);
+		return rc < 0 ? rc : run_packed(c, g, 1, a, bias, out, e);
+	}
+	if (rc == 0)
+		rc = op_data_as(c, 1, t, &b, e);
+	if (rc == 0 && op_has(c, 2)) {
+		g->beta = op_attr_float(c, "beta", 1);
+		rc = spread_bias(c, t, s, out, e);
+	}
+	if (rc == 0)
+		gemm_run(&c->env->kernel, g, a, b, out);
+	return rc;
+}
+
 static int eval_gemm(struct op_call *c, struct err *e)
 {
 	enum dtype t = product_type(c->in[0].dtype);
@@ -239,7 +349,6 @@ static int eval_gemm(struct op_call *c, struct err *e)
 			 .trans_b = op_attr_int(c, "transB", 0),
 			 .alpha = op_attr_float(c, "alpha", 1)};
 	const struct shape *a = op_shape(c, 0), *b = op_shape(c, 1);
-	const void *pa, *pb;
 	bool odd = false;
 	struct shape s;
 	void *out;
@@ -256,17 +365,6 @@ static int eval_gemm(struct op_call *c, struct err *e)
 		if (odd)
 			return op_unsupported(c, e, "scaled integers");
 	}
-	rc = op_data_as(c, 0, t, &pa, e);
-	if (rc == 0)
-		rc = op_data_as(c, 1, t, &pb, e);
-	if (rc == 0)
-		rc = op_alloc_as(c, 0, c->in[0].dtype, t, &s, &out, e);
-	if (rc == 0 && op_has(c, 2)) {
-		g.beta = op_attr_float(c, "beta", 1);
-		rc = spread_bias(c, t, &s, out, e);
-	}
-	if (rc < 0)
-		return rc;
 	g.m = (size_t)s.dims[0];
 	g.n = (size_t)s.dims[1];
 	g.k = (size_t)a->dims[!g.trans_a];
@@ -275,8 +373,8 @@ static int eval_gemm(struct op_call *c, struct err *e)
 	g.ldc = g.n;
 	if (!gemm_fits(&g))
 		return op_unsupported(c, e, "matrices of this size");
-	gemm_run(&c->env->kernel, &g, pa, pb, out);
-	return 0;
+	rc = op_alloc_as(c, 0, c->in[0].dtype, t, &s, &out, e);
+	return rc < 0 ? rc : gemm_with_bias(c, t, &g, &s, out, e);
 }
 
 const struct op ops_matmul[] = {

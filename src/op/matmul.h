@@ -10,7 +10,7 @@ struct matmul {
 	enum num type;
 	double alpha;
 	const struct shape *a_shape, *b_shape;
-	const void *a, *b;
+	const void *a, *b; /* b NULL: input 1, as float32 */
 };
 
 int matmul_shape(const struct op_call *c, const struct shape *a,

@@ -167,6 +167,22 @@ static int choose_branches(struct demand *d, struct job *j, struct err *e)
 	return j->n->ncaptures ? REPLAN : 0;
 }
 
+/* engine.lock held.  Parameters that nobody patched. */
+static uint64_t find_constants(const struct demand *d, const struct node *n)
+{
+	uint64_t found = 0;
+	uint32_t k;
+
+	for (k = 0; k < n->nin && k < 64; k++) {
+		value_id v = n->in[k];
+
+		if (v != NO_VALUE && d->r->g->values[v].param &&
+		    !d->r->slots[v].is_given)
+			found |= (uint64_t)1 << k;
+	}
+	return found;
+}
+
 static int gather(struct demand *d, struct job *j, struct err *e)
 {
 	const struct node *n = j->n;
@@ -180,6 +196,7 @@ static int gather(struct demand *d, struct job *j, struct err *e)
 			j->in[k] = peek(d, n->in[k]);
 	for (k = 0; k < n->ncaptures; k++)
 		j->captures[k] = peek(d, n->captures[k]);
+	d->env.constants = find_constants(d, n);
 	pthread_mutex_unlock(&d->r->en->lock);
 	for (k = 0; rc == 0 && k < n->nin; k++)
 		rc = load_missing(d, n->in[k], &j->in[k], e);

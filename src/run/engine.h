@@ -49,6 +49,9 @@ struct program {
 	const struct model *model;
 	const struct op **ops;	/* per node; NULL: not supported */
 	struct cached *weights; /* per parameter; lock: engine */
+	/* Per node: a constant input as the operator wants it; lock: engine. */
+	struct cached *forms;
+	uint32_t nnodes;
 	uint32_t nweights;	/* the model may be gone before us */
 	struct map *subplans;	/* graph → struct subplan; lock: engine */
 	struct subplan *subplan_list;
@@ -104,6 +107,7 @@ struct exec_env {
 	struct op_env base;
 	struct engine *en;
 	struct program *prog;
+	uint64_t constants; /* of the node under way; 0 in subgraphs */
 };
 
 /* engine.c */
@@ -123,6 +127,14 @@ void program_free(struct program *p);
 int program_weight(struct engine *en, struct program *p,
 		   const struct param *param, struct tensor *out,
 		   struct err *e);
+/*
+ * Node i's constant input in another form: a reference, or NULL; and where it
+ * is kept.
+ */
+struct blob *program_find_form(struct engine *en, struct program *p,
+			       node_id i);
+void program_keep_form(struct engine *en, struct program *p, node_id i,
+		       struct blob *b);
 int program_subplan(struct engine *en, struct program *p,
 		    const struct graph *g, const struct subplan **out,
 		    struct err *e);

@@ -21,6 +21,29 @@ static int env_alloc(struct op_env *base, uint64_t nbytes, struct blob **out,
 	return engine_alloc(env->en, nbytes, out, data, e);
 }
 
+static node_id node_of(const struct exec_env *env, const struct op_call *c)
+{
+	return (node_id)(c->node - env->prog->model->graph->nodes);
+}
+
+static struct blob *env_find_form(struct op_env *base, const struct op_call *c,
+				  size_t i)
+{
+	struct exec_env *env = (struct exec_env *)base;
+
+	(void)i;
+	return program_find_form(env->en, env->prog, node_of(env, c));
+}
+
+static void env_keep_form(struct op_env *base, const struct op_call *c,
+			  size_t i, struct blob *b)
+{
+	struct exec_env *env = (struct exec_env *)base;
+
+	(void)i;
+	program_keep_form(env->en, env->prog, node_of(env, c), b);
+}
+
 /* ---- subgraphs ---- */
 
 struct frame {
@@ -158,6 +181,7 @@ static int env_run_graph(struct op_env *base, const struct op_call *c,
 
 	if (rc < 0)
 		return rc;
+	env->constants = 0;
 	f.values = calloc((size_t)g->nvalues + 1, sizeof(*f.values));
 	if (!f.values)
 		return err_nomem(e, g->nvalues * sizeof(*f.values));
@@ -187,6 +211,8 @@ void exec_env_init(struct exec_env *env, struct engine *en,
 	*env = (struct exec_env){
 		.base = {.kernel = {.pool = en->pool, .stop = stop},
 			 .alloc = env_alloc,
+			 .find_form = env_find_form,
+			 .keep_form = env_keep_form,
 			 .run_graph = env_run_graph},
 		.en = en,
 		.prog = prog,
@@ -224,6 +250,7 @@ int exec_eval(struct exec_env *env, const struct op *op, const struct node *n,
 		.env = &env->base,
 		.nin = n->nin,
 		.nout = n->nout,
+		.constants = env->constants,
 		.in = in,
 		.out = out,
 		.captures = captures,

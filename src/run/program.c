@@ -33,8 +33,10 @@ static struct program *new_program(const struct model *m)
 	p->nweights = m->nparams;
 	p->ops = find_ops(m->graph);
 	p->weights = calloc((size_t)m->nparams + 1, sizeof(*p->weights));
+	p->nnodes = m->graph->nnodes;
+	p->forms = calloc((size_t)p->nnodes + 1, sizeof(*p->forms));
 	p->subplans = map_new();
-	if (p->ops && p->weights && p->subplans)
+	if (p->ops && p->weights && p->forms && p->subplans)
 		return p;
 	program_free(p);
 	return NULL;
@@ -64,7 +66,10 @@ void program_free(struct program *p)
 	}
 	for (i = 0; p->weights && i < p->nweights; i++)
 		blob_unref(p->weights[i].t.data);
+	for (i = 0; p->forms && i < p->nnodes; i++)
+		blob_unref(p->forms[i].t.data);
 	map_free(p->subplans);
+	free(p->forms);
 	free(p->weights);
 	free(p->ops);
 	free(p);
@@ -153,6 +158,34 @@ int program_weight(struct engine *en, struct program *p,
 	pthread_mutex_unlock(&en->lock);
 	*out = t;
 	return 0;
+}
+
+struct blob *program_find_form(struct engine *en, struct program *p, node_id i)
+{
+	struct cached *c = &p->forms[i];
+	struct blob *b = NULL;
+
+	pthread_mutex_lock(&en->lock);
+	if (c->t.data) {
+		b = blob_ref(c->t.data);
+		cache_touch(en, c);
+	}
+	pthread_mutex_unlock(&en->lock);
+	return b;
+}
+
+void program_keep_form(struct engine *en, struct program *p, node_id i,
+		       struct blob *b)
+{
+	struct cached *c = &p->forms[i];
+	struct blob *old;
+
+	pthread_mutex_lock(&en->lock);
+	old = c->t.data;
+	c->t.data = blob_ref(b);
+	cache_touch(en, c);
+	pthread_mutex_unlock(&en->lock);
+	blob_unref(old);
 }
 
 /* ---- subgraphs ---- */

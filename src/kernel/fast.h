@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fast - the innermost float32 loops, once for every kind of processor.
+ *
+ * fast_body.h is compiled for each level with vectors of its width; fast_get
+ * picks the best level the processor has, once.  Results differ between
+ * levels within rounding, never between calls of one.
+ */
+#ifndef KERNEL_FAST_H
+#define KERNEL_FAST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "kernel/window.h"
+
+/*
+ * What is done to each number before it is stored, in this order.  rows and
+ * columns are those of a tile; what is NULL is left out.
+ */
+struct finish {
+	const float *row_bias;
+	const float *row_scale, *row_shift; /* x * scale + shift */
+	const float *col_bias;
+	const float *add; /* laid out like the result */
+	float lo, hi;	  /* -INFINITY, INFINITY: not limited */
+};
+
+/* The same from this row, column and element of the result on. */
+struct finish finish_at(const struct finish *f, size_t row, size_t col,
+			size_t at);
+
+/* C = A B for m rows and n columns: n <= vectors * lanes. */
+struct tile {
+	size_t m, n, k;
+	const float *a;
+	size_t a_row, a_col; /* from one row, or column, of A to the next */
+	const float *b;	     /* rows padded to whole vectors */
+	size_t ldb;
+	float *c;
+	size_t ldc;
+	const struct finish *finish;
+};
+
+/*
+ * Windows as columns of a matrix: rows are (channel, tap), columns the
+ * outputs [first, first + n).  Rows are ld apart, ld >= n and a vector more.
+ */
+struct columns {
+	const struct window *w;
+	const float *x, *x_end; /* of the first channel; of all there is */
+	size_t channels, first, n, ld;
+	float *out;
+};
+
+/*
+ * A plane of one channel a group, 2-D, its strides 1 or 2.  x is padded: row
+ * y + ky * dilation of output row y holds all its taps, and two vectors can be
+ * read from any of them.
+ */
+struct depth {
+	const struct window *w;
+	const float *x;
+	size_t ldx;
+	const float *weights; /* one a tap */
+	float *out;
+	const struct finish *finish; /* of one row */
+};
+
+enum fast_math {
+	FAST_EXP,
+	FAST_TANH,
+	FAST_ERF,
+	FAST_SIGMOID,
+	FAST_GELU,
+	FAST_GELU_TANH,
+	FAST_SWISH, /* alpha 1 */
+	FAST_MATH_COUNT
+};
+
+enum fast_binary { FAST_ADD, FAST_SUB, FAST_MUL, FAST_DIV, FAST_BINARY_COUNT };
+
+struct fast {
+	const char *name;
+	size_t lanes, vectors;
+	void (*tile)(const struct tile *t);
+	/* The rows of one tap, for all channels. */
+	void (*columns)(const struct columns *c, size_t tap);
+	void (*depth)(const struct depth *d);
+	/* y = x * scale + shift */
+	void (*affine)(const float *x, float scale, float shift, float *y,
+		       size_t n);
+	void (*finish)(const struct finish *f, const float *x, float *y,
+		       size_t n);
+	void (*math)(enum fast_math op, const float *x, float *y, size_t n);
+	/* step: 1, or 0 for one number that goes with all. */
+	void (*binary)(enum fast_binary op, const float *x, size_t x_step,
+		       const float *y, size_t y_step, float *out, size_t n);
+	void (*softmax)(const float *x, float *y, size_t n);
+	/* Mean and mean square distance from it (from 0: not centred). */
+	void (*moments)(const float *x, size_t n, bool centred, double *mean,
+			double *variance);
+	/* (x - mean) * inv [* scale] [+ bias] */
+	void (*normalise)(const float *x, float mean, float inv,
+			  const float *scale, const float *bias, float *y,
+			  size_t n);
+};
+
+const struct fast *fast_get(void);
+/*
+ * From now on this level ("avx512", "avx2", "portable"), for tests; false when
+ * the processor lacks it.  The environment variable MODELFS_CPU does the same
+ * before the first call.
+ */
+bool fast_force(const char *name);
+
+/* By level; NULL where the compiler cannot make it. */
+extern const struct fast fast_portable;
+#if defined(__x86_64__)
+extern const struct fast fast_avx2, fast_avx512;
+#endif
+
+#endif

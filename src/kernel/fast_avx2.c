@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* fast_avx2 - x86-64 with AVX2 and FMA. */
+#if defined(__x86_64__)
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), \
+			     apply_to = function)
+#else
+#pragma GCC target("avx2,fma")
+#endif
+#define LANES 8
+#define EVEN_LANES 0, 2, 4, 6, 8, 10, 12, 14
+#define ROWS 4
+#define VECTORS 3
+#define LEVEL fast_avx2
+#define LEVEL_NAME "avx2"
+#include "kernel/fast_body.h"
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* fast_avx512 - x86-64 with AVX-512 (F, VL, BW, DQ). */
+#if defined(__x86_64__)
+#ifdef __clang__
+#pragma clang attribute push( \
+	__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma"))), \
+	apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,fma")
+#pragma GCC target("prefer-vector-width=512")
+#endif
+#define LANES 16
+#define EVEN_LANES 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ROWS 8
+#define VECTORS 3
+#define LEVEL fast_avx512
+#define LEVEL_NAME "avx512"
+#include "kernel/fast_body.h"
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fast_body - see kernel/fast.h; included once a level, with LANES (floats of
+ * a vector), ROWS and VECTORS (of a tile), LEVEL and LEVEL_NAME defined.  No
+ * include guard: it is meant to be compiled again.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernel/fast.h"
+
+typedef float vec __attribute__((vector_size(LANES * 4), may_alias));
+typedef int32_t mask __attribute__((vector_size(LANES * 4), may_alias));
+/* The same in memory, wherever it lies. */
+typedef float vec_at
+	__attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+INLINE vec load(const float *p)
+{
+	return *(const vec_at *)p;
+}
+
+INLINE void store(float *p, vec v)
+{
+	*(vec_at *)p = v;
+}
+
+/* x - 0 is x, also for -0. */
+INLINE vec splat(float x)
+{
+	return x - (vec){0};
+}
+
+INLINE vec select_vec(mask m, vec a, vec b)
+{
+	return (vec)(((mask)a & m) | ((mask)b & ~m));
+}
+
+INLINE vec load_part(const float *p, size_t n)
+{
+	vec v = {0};
+
+	if (n >= LANES)
+		return load(p);
+	memcpy(&v, p, n * sizeof(*p));
+	return v;
+}
+
+INLINE void store_part(float *p, vec v, size_t n)
+{
+	if (n >= LANES)
+		store(p, v);
+	else
+		memcpy(p, &v, n * sizeof(*p));
+}
+
+INLINE float sum_lanes(vec v)
+{
+	float s = 0;
+
+	for (int i = 0; i < LANES; i++)
+		s += v[i];
+	return s;
+}
+
+#include "kernel/fast_tile.h"
+
+#include "kernel/fast_math.h"
+
+#include "kernel/fast_window.h"
+
+const struct fast LEVEL = {
+	.name = LEVEL_NAME,
+	.lanes = LANES,
+	.vectors = VECTORS,
+	.tile = run_tile,
+	.columns = run_columns,
+	.depth = run_depth,
+	.affine = run_affine,
+	.finish = run_finish,
+	.math = run_math,
+	.binary = run_binary,
+	.softmax = run_softmax,
+	.moments = run_moments,
+	.normalise = run_normalise,
+};

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* fast_window - windows laid out as columns, and planes of their own. */
+
+/* Every second number of 2 * LANES. */
+INLINE vec load_even(const float *p)
+{
+	return __builtin_shufflevector(load(p), load(p + LANES), EVEN_LANES);
+}
+
+/* These may write up to a vector more than n. */
+INLINE void spread_zeros(float *out, size_t n)
+{
+	for (size_t i = 0; i < n; i += LANES)
+		store(out + i, (vec){0});
+}
+
+INLINE void spread(float *out, const float *in, const float *end, size_t n,
+		   size_t stride)
+{
+	size_t i = 0, room = (size_t)(end - in);
+
+	if (stride == 1 && n + LANES <= room) {
+		for (; i < n; i += LANES)
+			store(out + i, load(in + i));
+	} else if (stride == 2 && 2 * (n + LANES) <= room) {
+		for (; i < n; i += LANES)
+			store(out + i, load_even(in + 2 * i));
+	} else {
+		for (; i < n; i++)
+			out[i] = in[i * stride];
+	}
+}
+
+/* Where a tap falls inside: outputs [lo, hi) of a row. */
+struct tap {
+	size_t z, y, x, lo, hi;
+};
+
+static struct tap find_tap(const struct window *w, size_t tap)
+{
+	struct tap t = {.z = tap / (w->kernel[1] * w->kernel[2]),
+			.y = tap / w->kernel[2] % w->kernel[1],
+			.x = tap % w->kernel[2]};
+	ptrdiff_t at = window_at(w, 2, 0, t.x), step = (ptrdiff_t)w->stride[2];
+	ptrdiff_t last = (ptrdiff_t)w->in[2] - 1 - at;
+
+	t.lo = at >= 0 ? 0 : (size_t)((-at + step - 1) / step);
+	t.hi = last < 0 ? 0 : (size_t)(last / step + 1);
+	t.hi = t.hi < w->out[2] ? t.hi : w->out[2];
+	t.lo = t.lo < t.hi ? t.lo : t.hi;
+	return t;
+}
+
+static size_t within(size_t v, size_t lo, size_t hi)
+{
+	return v < lo ? lo : v > hi ? hi : v;
+}
+
+/* Outputs [begin, end) of a row whose input row is `in`. */
+INLINE void line_part(const struct columns *c, const struct tap *t,
+		      const float *in, size_t begin, size_t end, float *out)
+{
+	size_t lo = within(t->lo, begin, end), hi = within(t->hi, lo, end);
+
+	spread_zeros(out, lo - begin);
+	if (hi > lo)
+		spread(out + (lo - begin), in + window_at(c->w, 2, lo, t->x),
+		       c->x_end, hi - lo, c->w->stride[2]);
+	spread_zeros(out + (hi - begin), end - hi);
+}
+
+static void channel_row(const struct columns *c, const struct tap *t,
+			const float *plane, float *out)
+{
+	const struct window *w = c->w;
+	size_t line = c->first / w->out[2], begin = c->first % w->out[2];
+	size_t oz = line / w->out[1], oy = line % w->out[1], left = c->n;
+
+	while (left > 0) {
+		size_t n = w->out[2] - begin < left ? w->out[2] - begin : left;
+		ptrdiff_t z = window_at(w, 0, oz, t->z);
+		ptrdiff_t y = window_at(w, 1, oy, t->y);
+
+		if (z < 0 || z >= (ptrdiff_t)w->in[0] || y < 0 ||
+		    y >= (ptrdiff_t)w->in[1])
+			spread_zeros(out, n);
+		else
+			line_part(c, t,
+				  plane + ((size_t)z * w->in[1] + (size_t)y) *
+						  w->in[2],
+				  begin, begin + n, out);
+		out += n;
+		left -= n;
+		begin = 0;
+		oz += oy + 1 == w->out[1];
+		oy = oy + 1 == w->out[1] ? 0 : oy + 1;
+	}
+}
+
+static void run_columns(const struct columns *c, size_t tap)
+{
+	struct tap t = find_tap(c->w, tap);
+	size_t taps = window_taps(c->w), plane = window_in(c->w);
+
+	for (size_t i = 0; i < c->channels; i++)
+		channel_row(c, &t, c->x + i * plane,
+			    c->out + (i * taps + tap) * c->ld);
+}
+
+INLINE vec depth_vec(const struct depth *d, const float *x, size_t stride)
+{
+	const struct window *w = d->w;
+	const float *weight = d->weights;
+	vec acc = {0};
+
+	for (size_t ky = 0; ky < w->kernel[1]; ky++) {
+		const float *row = x + ky * w->dilation[1] * d->ldx;
+
+		for (size_t kx = 0; kx < w->kernel[2]; kx++) {
+			vec v = stride == 1 ? load(row) : load_even(row);
+
+			acc += v * *weight++;
+			row += w->dilation[2];
+		}
+	}
+	return acc;
+}
+
+INLINE void depth_plane(const struct depth *d, size_t stride)
+{
+	const struct window *w = d->w;
+	size_t left = w->out[1] * w->out[2];
+	float *out = d->out;
+
+	for (size_t y = 0; y < w->out[1]; y++) {
+		const float *x = d->x + y * w->stride[1] * d->ldx;
+
+		for (size_t i = 0; i < w->out[2]; i += LANES) {
+			struct spot s = {0, 0, (size_t)(out + i - d->out),
+					 left - i};
+			vec v = depth_vec(d, x + i * stride, stride);
+
+			/* Beyond the row lies the next one, still to come. */
+			store_part(out + i, finish(d->finish, v, s), s.n);
+		}
+		out += w->out[2];
+		left -= w->out[2];
+	}
+}
+
+static void run_depth(const struct depth *d)
+{
+	if (d->w->stride[2] == 1)
+		depth_plane(d, 1);
+	else
+		depth_plane(d, 2);
+}

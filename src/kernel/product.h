@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * product - float32 products with the right-hand matrix packed beforehand, so
+ * that a constant one is packed once.
+ */
+#ifndef KERNEL_PRODUCT_H
+#define KERNEL_PRODUCT_H
+
+#include "kernel/fast.h"
+#include "modelfs/kernel.h"
+
+/* How `total` is dealt out to the fewest parts of at most `most`, evenly. */
+struct split {
+	size_t total, most;
+};
+size_t split_count(struct split s);
+void split_part(struct split s, size_t i, size_t *first, size_t *n);
+
+/* A k × n matrix, or its transpose as stored: n × k. */
+struct pack {
+	size_t k, n, ld;
+	bool trans;
+};
+/* Floats of the packed form. */
+size_t pack_size(const struct pack *p);
+void pack_run(const struct kernel *k, const struct pack *p, const float *b,
+	      float *out);
+
+/* C = A B for `batch` pairs; C's rows are n apart. */
+struct product {
+	size_t m, n, k;
+	size_t a_row, a_col;
+	size_t batch;
+	const size_t *a_at; /* where each A begins; NULL: at 0 */
+	size_t b_step;	    /* from one packed B to the next; 0: one for all */
+	struct finish finish;
+};
+void product_run(const struct kernel *k, const struct product *p,
+		 const float *a, const float *packed, float *c);
+
+#endif
