@@ -2,11 +2,15 @@
 #include "kernel/binary.h"
 
 #include <math.h>
+#include <stdbool.h>
+
+#include "kernel/fast.h"
 
 /* One loop for each way the inputs advance, so that compilers vectorise. */
 #define BINARY(NAME, T, R, EXPR)                                          \
-	static void NAME(const void *const in[], const size_t step[],     \
-			 void *out, size_t n, const void *arg)            \
+	__attribute__((unused)) static void NAME(                         \
+		const void *const in[], const size_t step[],              \
+		void *out, size_t n, const void *arg)                     \
 	{                                                                 \
 		const T *p = in[0], *q = in[1];                           \
 		R *o = out;                                               \
@@ -150,7 +154,42 @@ FLOATING(F64, double, double)
 BINARY(pow_F32, float, float, powf(x, y))
 BINARY(pow_F64, double, double, pow(x, y))
 
+/* ---- float32 on vectors ---- */
+#define FAST(NAME, OP)                                                    \
+	static void fast_##NAME(const void *const in[],                   \
+				const size_t step[], void *out, size_t n, \
+				const void *arg)                          \
+	{                                                                 \
+		if (step[0] > 1 || step[1] > 1)                           \
+			NAME##_F32(in, step, out, n, arg);                \
+		else                                                      \
+			fast_get()->binary(OP, in[0], step[0], in[1],     \
+					   step[1], out, n);              \
+	}
+FAST(add, FAST_ADD)
+FAST(sub, FAST_SUB)
+FAST(mul, FAST_MUL)
+FAST(div, FAST_DIV)
+
+/* Squares and cubes are what models raise to. */
+static void fast_pow(const void *const in[], const size_t step[], void *out,
+		     size_t n, const void *arg)
+{
+	const float *x = in[0], *y = in[1];
+	bool square = step[0] == 1 && step[1] == 0 && y[0] == 2;
+	bool cube = step[0] == 1 && step[1] == 0 && y[0] == 3;
+
+	if (!square && !cube) {
+		pow_F32(in, step, out, n, arg);
+		return;
+	}
+	fast_get()->binary(FAST_MUL, x, 1, x, 1, out, n);
+	if (cube)
+		fast_get()->binary(FAST_MUL, out, 1, x, 1, out, n);
+}
+
 #define ENTRY(OP, T) [NUM_##T] = OP##_##T
+#define FAST_OF(OP) [NUM_F32] = fast_##OP, [NUM_F64] = OP##_F64
 #define FLOATS_OF(OP) ENTRY(OP, F32), ENTRY(OP, F64)
 #define INTS_OF(OP)                                                   \
 	ENTRY(OP, U8), ENTRY(OP, I8), ENTRY(OP, U16), ENTRY(OP, I16), \
@@ -158,13 +197,13 @@ BINARY(pow_F64, double, double, pow(x, y))
 #define ALL_OF(OP) INTS_OF(OP), FLOATS_OF(OP)
 
 static stride_fn *const table[BINARY_COUNT][NUM_COUNT] = {
-	[BINARY_ADD] = {ALL_OF(add)},
-	[BINARY_SUB] = {ALL_OF(sub)},
-	[BINARY_MUL] = {ALL_OF(mul)},
-	[BINARY_DIV] = {ALL_OF(div)},
+	[BINARY_ADD] = {INTS_OF(add), FAST_OF(add)},
+	[BINARY_SUB] = {INTS_OF(sub), FAST_OF(sub)},
+	[BINARY_MUL] = {INTS_OF(mul), FAST_OF(mul)},
+	[BINARY_DIV] = {INTS_OF(div), FAST_OF(div)},
 	[BINARY_MOD] = {ALL_OF(mod)},
 	[BINARY_FMOD] = {ALL_OF(fmod)},
-	[BINARY_POW] = {ALL_OF(pow)},
+	[BINARY_POW] = {INTS_OF(pow), FAST_OF(pow)},
 	[BINARY_MAX] = {ALL_OF(max)},
 	[BINARY_MIN] = {ALL_OF(min)},
 	[BINARY_PRELU] = {ALL_OF(prelu)},

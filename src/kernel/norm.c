@@ -3,6 +3,8 @@
 
 #include <tgmath.h>
 
+#include "kernel/fast.h"
+
 struct job {
 	const void *plan;
 	const void *in;
@@ -62,14 +64,27 @@ static size_t grain_of(size_t work)
 SOFT(F32, float)
 SOFT(F64, double)
 
+static void softs_fast(void *ctx, size_t begin, size_t end)
+{
+	const struct job *j = ctx;
+	const struct softmax_plan *p = j->plan;
+
+	for (size_t i = begin; i < end; i++)
+		fast_get()->softmax((const float *)j->in + i * p->dim,
+				    (float *)j->out + i * p->dim, p->dim);
+}
+
 void norm_softmax(const struct kernel *k, const struct softmax_plan *p,
 		  const void *in, void *out)
 {
 	struct job j = {p, in, out};
+	kernel_fn *fn = p->type == NUM_F64 ? softs_F64 : softs_F32;
 
+	if (p->type == NUM_F32 && p->kind == SOFTMAX && p->inner == 1)
+		fn = softs_fast;
 	if (p->dim > 0)
-		kernel_for(k, p->outer * p->inner, grain_of(8 * p->dim),
-			   p->type == NUM_F64 ? softs_F64 : softs_F32, &j);
+		kernel_for(k, p->outer * p->inner, grain_of(4 * p->dim), fn,
+			   &j);
 }
 
 /* ---- rows ---- */
@@ -105,8 +120,28 @@ void norm_softmax(const struct kernel *k, const struct softmax_plan *p,
 			row_##NAME(p, r, (const T *)j->in + r * p->n,          \
 				   (T *)j->out + r * p->n);                    \
 	}
-ROW(F32, float)
 ROW(F64, double)
+
+static void rows_F32(void *ctx, size_t begin, size_t end)
+{
+	const struct job *j = ctx;
+	const struct row_norm *p = j->plan;
+	const struct fast *f = fast_get();
+
+	for (size_t r = begin; r < end; r++) {
+		const float *x = (const float *)j->in + r * p->n;
+		double mean, variance, inv;
+
+		f->moments(x, p->n, p->centred, &mean, &variance);
+		inv = 1.0 / sqrt(variance + p->epsilon);
+		f->normalise(x, (float)mean, (float)inv, p->scale, p->bias,
+			     (float *)j->out + r * p->n, p->n);
+		if (p->mean)
+			((float *)p->mean)[r] = (float)mean;
+		if (p->inv_std)
+			((float *)p->inv_std)[r] = (float)inv;
+	}
+}
 
 void norm_rows(const struct kernel *k, const struct row_norm *p, const void *in,
 	       void *out)
@@ -132,8 +167,19 @@ void norm_rows(const struct kernel *k, const struct row_norm *p, const void *in,
 				y[i] = x[i] * a + b;                     \
 		}                                                        \
 	}
-CHANNELS(F32, float)
 CHANNELS(F64, double)
+
+static void channels_F32(void *ctx, size_t begin, size_t end)
+{
+	const struct job *j = ctx;
+	const struct channel_affine *p = j->plan;
+
+	for (size_t r = begin; r < end; r++)
+		fast_get()->affine((const float *)j->in + r * p->inner,
+				   ((const float *)p->scale)[r % p->channels],
+				   ((const float *)p->shift)[r % p->channels],
+				   (float *)j->out + r * p->inner, p->inner);
+}
 
 void norm_channels(const struct kernel *k, const struct channel_affine *p,
 		   const void *in, void *out)

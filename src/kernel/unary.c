@@ -3,9 +3,12 @@
 
 #include <tgmath.h>
 
+#include "kernel/fast.h"
+
 #define UNARY(NAME, T, R, EXPR)                                       \
-	static void NAME(const void *const in[], const size_t step[], \
-			 void *out, size_t n, const void *arg)        \
+	__attribute__((unused)) static void NAME(                     \
+		const void *const in[], const size_t step[],          \
+		void *out, size_t n, const void *arg)                 \
 	{                                                             \
 		const T *p = in[0];                                   \
 		R *o = out;                                           \
@@ -103,7 +106,52 @@ UNARY(not_U8, uint8_t, uint8_t, x == 0)
 FLOATING(F32, float, float)
 FLOATING(F64, double, double)
 
+/* ---- float32 on vectors ---- */
+#define FAST(NAME, OP)                                                    \
+	static void fast_##NAME(const void *const in[],                   \
+				const size_t step[], void *out, size_t n, \
+				const void *arg)                          \
+	{                                                                 \
+		(void)step;                                               \
+		(void)arg;                                                \
+		fast_get()->math(OP, in[0], out, n);                      \
+	}
+FAST(exp, FAST_EXP)
+FAST(tanh, FAST_TANH)
+FAST(erf, FAST_ERF)
+FAST(sigmoid, FAST_SIGMOID)
+FAST(gelu, FAST_GELU)
+FAST(gelu_tanh, FAST_GELU_TANH)
+
+static void fast_swish(const void *const in[], const size_t step[], void *out,
+		       size_t n, const void *arg)
+{
+	const struct unary_arg *u = arg;
+
+	if (u && u->a != 1)
+		swish_F32(in, step, out, n, arg);
+	else
+		fast_get()->math(FAST_SWISH, in[0], out, n);
+}
+
+static void fast_limit(const void *const in[], void *out, size_t n, float lo,
+		       float hi)
+{
+	struct finish f = {.lo = lo, .hi = hi};
+
+	fast_get()->finish(&f, in[0], out, n);
+}
+
+static void fast_relu(const void *const in[], const size_t step[], void *out,
+		      size_t n, const void *arg)
+{
+	(void)step;
+	(void)arg;
+	fast_limit(in, out, n, 0, INFINITY);
+}
+
 #define ENTRY(OP, T) [NUM_##T] = OP##_##T
+#define FAST_OF(OP) [NUM_F32] = fast_##OP, [NUM_F64] = OP##_F64
 #define FLOATS_OF(OP) ENTRY(OP, F32), ENTRY(OP, F64)
 #define INTS_OF(OP)                                                   \
 	ENTRY(OP, U8), ENTRY(OP, I8), ENTRY(OP, U16), ENTRY(OP, I16), \
@@ -116,13 +164,13 @@ static stride_fn *const table[UNARY_COUNT][NUM_COUNT] = {
 	[UNARY_SIGN] = {ALL_OF(sign)},
 	[UNARY_BIT_NOT] = {INTS_OF(bit_not)},
 	[UNARY_NOT] = {ENTRY(not, U8)},
-	[UNARY_RELU] = {ALL_OF(relu)},
+	[UNARY_RELU] = {INTS_OF(relu), FAST_OF(relu)},
 	[UNARY_CEIL] = {FLOATS_OF(ceil)},
 	[UNARY_FLOOR] = {FLOATS_OF(floor)},
 	[UNARY_ROUND] = {FLOATS_OF(round)},
 	[UNARY_SQRT] = {FLOATS_OF(sqrt)},
 	[UNARY_RECIPROCAL] = {FLOATS_OF(reciprocal)},
-	[UNARY_EXP] = {FLOATS_OF(exp)},
+	[UNARY_EXP] = {FAST_OF(exp)},
 	[UNARY_LOG] = {FLOATS_OF(log)},
 	[UNARY_SIN] = {FLOATS_OF(sin)},
 	[UNARY_COS] = {FLOATS_OF(cos)},
@@ -132,16 +180,16 @@ static stride_fn *const table[UNARY_COUNT][NUM_COUNT] = {
 	[UNARY_ATAN] = {FLOATS_OF(atan)},
 	[UNARY_SINH] = {FLOATS_OF(sinh)},
 	[UNARY_COSH] = {FLOATS_OF(cosh)},
-	[UNARY_TANH] = {FLOATS_OF(tanh)},
+	[UNARY_TANH] = {FAST_OF(tanh)},
 	[UNARY_ASINH] = {FLOATS_OF(asinh)},
 	[UNARY_ACOSH] = {FLOATS_OF(acosh)},
 	[UNARY_ATANH] = {FLOATS_OF(atanh)},
-	[UNARY_ERF] = {FLOATS_OF(erf)},
-	[UNARY_SIGMOID] = {FLOATS_OF(sigmoid)},
+	[UNARY_ERF] = {FAST_OF(erf)},
+	[UNARY_SIGMOID] = {FAST_OF(sigmoid)},
 	[UNARY_SOFTPLUS] = {FLOATS_OF(softplus)},
 	[UNARY_SOFTSIGN] = {FLOATS_OF(softsign)},
-	[UNARY_GELU] = {FLOATS_OF(gelu)},
-	[UNARY_GELU_TANH] = {FLOATS_OF(gelu_tanh)},
+	[UNARY_GELU] = {FAST_OF(gelu)},
+	[UNARY_GELU_TANH] = {FAST_OF(gelu_tanh)},
 	[UNARY_MISH] = {FLOATS_OF(mish)},
 	[UNARY_HARD_SWISH] = {FLOATS_OF(hard_swish)},
 	[UNARY_HARD_SIGMOID] = {FLOATS_OF(hard_sigmoid)},
@@ -150,7 +198,7 @@ static stride_fn *const table[UNARY_COUNT][NUM_COUNT] = {
 	[UNARY_SELU] = {FLOATS_OF(selu)},
 	[UNARY_LEAKY_RELU] = {FLOATS_OF(leaky_relu)},
 	[UNARY_THRESHOLDED_RELU] = {FLOATS_OF(thresholded_relu)},
-	[UNARY_SWISH] = {FLOATS_OF(swish)},
+	[UNARY_SWISH] = {FAST_OF(swish)},
 	[UNARY_SHRINK] = {FLOATS_OF(shrink)},
 	[UNARY_AFFINE] = {FLOATS_OF(affine)},
 	[UNARY_SCALED_TANH] = {FLOATS_OF(scaled_tanh)},
@@ -193,10 +241,20 @@ void unary_for(const struct kernel *k, enum unary op, enum num t,
 	}
 NUM_ALL(CLIP)
 
+static void fast_clip(const void *const in[], const size_t step[], void *out,
+		      size_t n, const void *arg)
+{
+	const struct clip_arg *u = arg;
+	const float *lo = u->lo, *hi = u->hi;
+
+	(void)step;
+	fast_limit(in, out, n, lo ? *lo : -INFINITY, hi ? *hi : INFINITY);
+}
+
 stride_fn *clip_find(enum num t)
 {
 #define CLIP_ENTRY(NAME, T, WIDE) [NUM_##NAME] = clip_##NAME,
 	static stride_fn *const clips[NUM_COUNT] = {NUM_ALL(CLIP_ENTRY)};
 
-	return clips[t];
+	return t == NUM_F32 ? fast_clip : clips[t];
 }
