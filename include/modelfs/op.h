@@ -28,6 +28,11 @@ enum op_flags {
 	/* Not the same twice: never evaluated ahead of time. */
 	OP_RANDOM = 1 << 1,
 	/*
+	 * Writes all memory it asks for before it reads it: op_alloc and
+	 * op_temp need not zero it.
+	 */
+	OP_WRITES_ALL = 1 << 2,
+	/*
 	 * Reads its large inputs itself, in parts (op_read): they may be blobs
 	 * that are not in memory.  Bits 8.. say which inputs.
 	 */

@@ -9,8 +9,8 @@
 /* One loop for each way the inputs advance, so that compilers vectorise. */
 #define BINARY(NAME, T, R, EXPR)                                          \
 	__attribute__((unused)) static void NAME(                         \
-		const void *const in[], const size_t step[],              \
-		void *out, size_t n, const void *arg)                     \
+		const void *const in[], const size_t step[], void *out,   \
+		size_t n, const void *arg)                                \
 	{                                                                 \
 		const T *p = in[0], *q = in[1];                           \
 		R *o = out;                                               \
@@ -155,16 +155,15 @@ BINARY(pow_F32, float, float, powf(x, y))
 BINARY(pow_F64, double, double, pow(x, y))
 
 /* ---- float32 on vectors ---- */
-#define FAST(NAME, OP)                                                    \
-	static void fast_##NAME(const void *const in[],                   \
-				const size_t step[], void *out, size_t n, \
-				const void *arg)                          \
-	{                                                                 \
-		if (step[0] > 1 || step[1] > 1)                           \
-			NAME##_F32(in, step, out, n, arg);                \
-		else                                                      \
-			fast_get()->binary(OP, in[0], step[0], in[1],     \
-					   step[1], out, n);              \
+#define FAST(NAME, OP)                                                         \
+	static void fast_##NAME(const void *const in[], const size_t step[],   \
+				void *out, size_t n, const void *arg)          \
+	{                                                                      \
+		if (step[0] > 1 || step[1] > 1)                                \
+			NAME##_F32(in, step, out, n, arg);                     \
+		else                                                           \
+			fast_get()->binary(OP, in[0], step[0], in[1], step[1], \
+					   out, n);                            \
 	}
 FAST(add, FAST_ADD)
 FAST(sub, FAST_SUB)

@@ -176,8 +176,8 @@ struct whole {
 static void lay_out(void *ctx, size_t begin, size_t end)
 {
 	const struct whole *h = ctx;
-	struct columns c = columns_at(h->j, h->image, 0, h->panels.total,
-				      h->j->scratch);
+	struct columns c =
+		columns_at(h->j, h->image, 0, h->panels.total, h->j->scratch);
 	size_t taps = window_taps(&h->j->w);
 
 	c.x += begin * window_in(&h->j->w);
@@ -218,9 +218,9 @@ static void run_whole(const struct kernel *k, struct implicit *j)
 	}
 }
 
-void conv_fast_run(const struct kernel *k, const struct conv *v,
-		   const float *x, const float *weights,
-		   const struct finish *finish, float *y, float *scratch)
+void conv_fast_run(const struct kernel *k, const struct conv *v, const float *x,
+		   const float *weights, const struct finish *finish, float *y,
+		   float *scratch)
 {
 	struct implicit j = plan(v);
 

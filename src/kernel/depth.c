@@ -5,6 +5,7 @@
  */
 #include "kernel/depth.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "kernel/slots.h"
@@ -56,9 +57,16 @@ size_t depth_scratch(const struct kernel *k, const struct conv *v)
 	return p.rows * p.ld * slots_count(k);
 }
 
+static void fill(float *out, size_t n, float v)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = v;
+}
+
 static void pad_plane(const struct planes *p, const float *x, float *out)
 {
 	const struct window *w = &p->v->w;
+	float edge = p->weights ? 0 : -INFINITY;
 	size_t left = (size_t)w->pad[2] < p->ld ? (size_t)w->pad[2] : p->ld;
 	size_t n = w->in[2] < p->ld - left ? w->in[2] : p->ld - left;
 
@@ -66,12 +74,12 @@ static void pad_plane(const struct planes *p, const float *x, float *out)
 		ptrdiff_t y = (ptrdiff_t)r - w->pad[1];
 
 		if (y < 0 || y >= (ptrdiff_t)w->in[1]) {
-			memset(out, 0, p->ld * sizeof(*out));
+			fill(out, p->ld, edge);
 			continue;
 		}
-		memset(out, 0, left * sizeof(*out));
+		fill(out, left, edge);
 		memcpy(out + left, x + (size_t)y * w->in[2], n * sizeof(*out));
-		memset(out + left + n, 0, (p->ld - left - n) * sizeof(*out));
+		fill(out + left + n, p->ld - left - n, edge);
 	}
 }
 
@@ -92,7 +100,10 @@ static void run_planes(void *ctx, size_t begin, size_t end)
 			.w = &v->w,
 			.x = padded,
 			.ldx = p->ld,
-			.weights = p->weights + channel * window_taps(&v->w),
+			.weights = p->weights ? p->weights +
+							channel * window_taps(
+									  &v->w)
+					      : NULL,
 			.out = p->y + at,
 			.finish = &finish,
 		};

@@ -62,9 +62,19 @@ struct depth {
 	const struct window *w;
 	const float *x;
 	size_t ldx;
-	const float *weights; /* one a tap */
+	const float *weights; /* one a tap; NULL: the greatest, not the sum */
 	float *out;
 	const struct finish *finish; /* of one row */
+};
+
+/*
+ * Winograd's F(4x4, 3x3).  Rows are split in four: number 4t + q of a row is
+ * number t of its part q, and parts are `part` floats apart.  The 36 numbers
+ * of a tile are `step` floats apart, tiles of a row of tiles side by side.
+ * What is written may go a vector beyond ntiles.
+ */
+struct wino_tiles {
+	size_t ntiles, part, step;
 };
 
 enum fast_math {
@@ -87,6 +97,13 @@ struct fast {
 	/* The rows of one tap, for all channels. */
 	void (*columns)(const struct columns *c, size_t tap);
 	void (*depth)(const struct depth *d);
+	/* Six rows, or four; 4 * ntiles numbers a row. */
+	void (*wino_split)(const struct wino_tiles *w, const float *row,
+			   float *parts);
+	void (*wino_in)(const struct wino_tiles *w, const float *const rows[6],
+			float *out);
+	void (*wino_out)(const struct wino_tiles *w, const float *in,
+			 float *const rows[4]);
 	/* y = x * scale + shift */
 	void (*affine)(const float *x, float scale, float shift, float *y,
 		       size_t n);

@@ -72,6 +72,8 @@ INLINE float sum_lanes(vec v)
 
 #include "kernel/fast_window.h"
 
+#include "kernel/fast_winograd.h"
+
 const struct fast LEVEL = {
 	.name = LEVEL_NAME,
 	.lanes = LANES,
@@ -79,6 +81,9 @@ const struct fast LEVEL = {
 	.tile = run_tile,
 	.columns = run_columns,
 	.depth = run_depth,
+	.wino_split = run_wino_split,
+	.wino_in = run_wino_in,
+	.wino_out = run_wino_out,
 	.affine = run_affine,
 	.finish = run_finish,
 	.math = run_math,

@@ -126,6 +126,25 @@ INLINE vec depth_vec(const struct depth *d, const float *x, size_t stride)
 	return acc;
 }
 
+/* A NaN is greater than all else. */
+INLINE vec greatest_vec(const struct depth *d, const float *x, size_t stride)
+{
+	const struct window *w = d->w;
+	vec best = splat(-INFINITY);
+
+	for (size_t ky = 0; ky < w->kernel[1]; ky++) {
+		const float *row = x + ky * w->dilation[1] * d->ldx;
+
+		for (size_t kx = 0; kx < w->kernel[2]; kx++) {
+			vec v = stride == 1 ? load(row) : load_even(row);
+
+			best = select_vec((v > best) | (v != v), v, best);
+			row += w->dilation[2];
+		}
+	}
+	return best;
+}
+
 INLINE void depth_plane(const struct depth *d, size_t stride)
 {
 	const struct window *w = d->w;
@@ -138,7 +157,10 @@ INLINE void depth_plane(const struct depth *d, size_t stride)
 		for (size_t i = 0; i < w->out[2]; i += LANES) {
 			struct spot s = {0, 0, (size_t)(out + i - d->out),
 					 left - i};
-			vec v = depth_vec(d, x + i * stride, stride);
+			vec v = d->weights
+					? depth_vec(d, x + i * stride, stride)
+					: greatest_vec(d, x + i * stride,
+						       stride);
 
 			/* Beyond the row lies the next one, still to come. */
 			store_part(out + i, finish(d->finish, v, s), s.n);

@@ -5,22 +5,22 @@
 
 #include "kernel/fast.h"
 
-#define UNARY(NAME, T, R, EXPR)                                       \
-	__attribute__((unused)) static void NAME(                     \
-		const void *const in[], const size_t step[],          \
-		void *out, size_t n, const void *arg)                 \
-	{                                                             \
-		const T *p = in[0];                                   \
-		R *o = out;                                           \
-		const struct unary_arg *u = arg;                      \
-		T a = (T)(u ? u->a : 0), b = (T)(u ? u->b : 0);       \
-		(void)step;                                           \
-		(void)a;                                              \
-		(void)b;                                              \
-		for (size_t i = 0; i < n; i++) {                      \
-			T x = p[i];                                   \
-			o[i] = (R)(EXPR);                             \
-		}                                                     \
+#define UNARY(NAME, T, R, EXPR)                                         \
+	__attribute__((unused)) static void NAME(                       \
+		const void *const in[], const size_t step[], void *out, \
+		size_t n, const void *arg)                              \
+	{                                                               \
+		const T *p = in[0];                                     \
+		R *o = out;                                             \
+		const struct unary_arg *u = arg;                        \
+		T a = (T)(u ? u->a : 0), b = (T)(u ? u->b : 0);         \
+		(void)step;                                             \
+		(void)a;                                                \
+		(void)b;                                                \
+		for (size_t i = 0; i < n; i++) {                        \
+			T x = p[i];                                     \
+			o[i] = (R)(EXPR);                               \
+		}                                                       \
 	}
 
 #define SIGNED(NAME, T, W)                               \
@@ -107,14 +107,13 @@ FLOATING(F32, float, float)
 FLOATING(F64, double, double)
 
 /* ---- float32 on vectors ---- */
-#define FAST(NAME, OP)                                                    \
-	static void fast_##NAME(const void *const in[],                   \
-				const size_t step[], void *out, size_t n, \
-				const void *arg)                          \
-	{                                                                 \
-		(void)step;                                               \
-		(void)arg;                                                \
-		fast_get()->math(OP, in[0], out, n);                      \
+#define FAST(NAME, OP)                                                       \
+	static void fast_##NAME(const void *const in[], const size_t step[], \
+				void *out, size_t n, const void *arg)        \
+	{                                                                    \
+		(void)step;                                                  \
+		(void)arg;                                                   \
+		fast_get()->math(OP, in[0], out, n);                         \
 	}
 FAST(exp, FAST_EXP)
 FAST(tanh, FAST_TANH)

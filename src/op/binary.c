@@ -242,10 +242,10 @@ static int eval_fold(struct op_call *c, struct err *e)
 	return rc;
 }
 
-#define BINARY(type, since, op)                                     \
-	{                                                           \
-		ONNX, type, since, 2, 2, 1, 1, 0, op, infer_binary, \
-			eval_binary                                 \
+#define BINARY(type, since, op)                                   \
+	{                                                         \
+		ONNX, type, since, 2, 2, 1, 1, OP_WRITES_ALL, op, \
+			infer_binary, eval_binary                 \
 	}
 #define FOLD(type, op)                                                       \
 	{                                                                    \

@@ -67,8 +67,14 @@ void call_free_scratch(struct op_call *c)
 static int alloc_blob(struct op_call *c, uint64_t nbytes, struct blob **out,
 		      void **data, struct err *e)
 {
-	if (c->env)
-		return c->env->alloc(c->env, nbytes, out, data, e);
+	int rc;
+
+	if (c->env) {
+		rc = c->env->alloc(c->env, nbytes, out, data, e);
+		if (rc == 0 && !(c->op->flags & OP_WRITES_ALL))
+			memset(*data, 0, nbytes);
+		return rc;
+	}
 	if (nbytes > INFER_MAX)
 		return err_set(e, EFBIG, "%llu bytes ahead of time",
 			       (unsigned long long)nbytes);

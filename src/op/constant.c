@@ -286,7 +286,6 @@ static int eval_eye(struct op_call *c, struct err *e)
 		rc = op_alloc_as(c, 0, eye_type(c), DTYPE_I8, s, &out, e);
 	if (rc < 0)
 		return rc;
-	memset(out, 0, op_nelems(c, 0));
 	if (k < -s->dims[0] || k > s->dims[1])
 		return 0;
 	for (int64_t i = 0; i < s->dims[0]; i++) {

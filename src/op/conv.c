@@ -7,6 +7,7 @@
 #include "kernel/conv_fast.h"
 #include "kernel/depth.h"
 #include "kernel/gemm.h"
+#include "kernel/winograd.h"
 #include "op/impl.h"
 #include "op/window.h"
 
@@ -137,13 +138,46 @@ static int check_bias(const struct op_call *c, size_t channels, struct err *e)
 }
 
 /* ---- float32 on vectors ---- */
-enum conv_way { CONV_GENERAL, CONV_DEPTH, CONV_FAST };
+enum conv_way { CONV_GENERAL, CONV_DEPTH, CONV_WINOGRAD, CONV_FAST };
 
 static enum conv_way choose_way(const struct conv *v)
 {
 	if (depth_has(v))
 		return CONV_DEPTH;
+	if (winograd_has(v))
+		return CONV_WINOGRAD;
 	return conv_fast_has(v) ? CONV_FAST : CONV_GENERAL;
+}
+
+static size_t scratch_of_way(const struct kernel *k, const struct conv *v,
+			     enum conv_way way)
+{
+	if (way == CONV_DEPTH)
+		return depth_scratch(k, v);
+	if (way == CONV_WINOGRAD)
+		return winograd_scratch(k, v);
+	return conv_fast_scratch(k, v);
+}
+
+static void fill_winograd(const struct kernel *k, const void *ctx,
+			  const void *in, void *out)
+{
+	winograd_form(k, ctx, in, out);
+}
+
+static int get_weights(struct op_call *c, const struct conv *v,
+		       enum conv_way way, const float **out, struct err *e)
+{
+	struct op_form form = {.fill = fill_winograd, .ctx = v};
+	const void *p;
+	int rc;
+
+	if (way != CONV_WINOGRAD)
+		return op_in_f32(c, 1, out, e);
+	form.nbytes = winograd_form_size(v) * sizeof(float);
+	rc = op_form(c, 1, DTYPE_F32, &form, &p, e);
+	*out = p;
+	return rc;
 }
 
 static int run_fast(struct op_call *c, const struct conv *v, enum conv_way way,
@@ -151,8 +185,6 @@ static int run_fast(struct op_call *c, const struct conv *v, enum conv_way way,
 {
 	const struct kernel *k = &c->env->kernel;
 	struct finish finish = {.lo = -INFINITY, .hi = INFINITY};
-	size_t n = way == CONV_DEPTH ? depth_scratch(k, v)
-				     : conv_fast_scratch(k, v);
 	const float *x, *w;
 	void *y, *scratch;
 	int rc = check_bias(c, v->out_channels, e);
@@ -160,17 +192,20 @@ static int run_fast(struct op_call *c, const struct conv *v, enum conv_way way,
 	if (rc == 0)
 		rc = op_in_f32(c, 0, &x, e);
 	if (rc == 0)
-		rc = op_in_f32(c, 1, &w, e);
+		rc = get_weights(c, v, way, &w, e);
 	if (rc == 0)
 		rc = op_in_f32(c, 2, &finish.row_bias, e);
 	if (rc == 0)
 		rc = op_out_as(c, 0, c->in[0].dtype, out, &y, e);
 	if (rc == 0)
-		rc = op_temp_array(c, n, sizeof(float), &scratch, e);
+		rc = op_temp_array(c, scratch_of_way(k, v, way), sizeof(float),
+				   &scratch, e);
 	if (rc < 0)
 		return rc;
 	if (way == CONV_DEPTH)
 		depth_run(k, v, x, w, &finish, y, scratch);
+	else if (way == CONV_WINOGRAD)
+		winograd_run(k, v, x, w, &finish, y, scratch);
 	else
 		conv_fast_run(k, v, x, w, &finish, y, scratch);
 	return 0;
@@ -346,7 +381,7 @@ static int eval_conv_transpose(struct op_call *c, struct err *e)
 }
 
 const struct op ops_conv[] = {
-	{ONNX, "Conv", 1, 2, 3, 1, 1, 0, 0, infer_conv, eval_conv},
+	{ONNX, "Conv", 1, 2, 3, 1, 1, OP_WRITES_ALL, 0, infer_conv, eval_conv},
 	{ONNX, "ConvTranspose", 1, 2, 3, 1, 1, 0, 0, infer_conv_transpose,
 	 eval_conv_transpose},
 	{0},

@@ -252,7 +252,8 @@ static int eval_gather_nd(struct op_call *c, struct err *e)
 }
 
 const struct op ops_gather[] = {
-	{ONNX, "Gather", 1, 2, 2, 1, 1, 0, 0, infer_gather, eval_gather},
+	{ONNX, "Gather", 1, 2, 2, 1, 1, OP_WRITES_ALL, 0, infer_gather,
+	 eval_gather},
 	{ONNX, "GatherElements", 11, 2, 2, 1, 1, 0, 0, infer_gather_elements,
 	 eval_gather_elements},
 	{ONNX, "GatherND", 11, 2, 2, 1, 1, 0, 0, infer_gather_nd,

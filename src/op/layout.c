@@ -488,15 +488,17 @@ static int eval_split(struct op_call *c, struct err *e)
 }
 
 const struct op ops_layout[] = {
-	{ONNX, "Transpose", 1, 1, 1, 1, 1, 0, 0, infer_transpose,
+	{ONNX, "Transpose", 1, 1, 1, 1, 1, OP_WRITES_ALL, 0, infer_transpose,
 	 eval_transpose},
 	{ONNX, "DepthToSpace", 1, 1, 1, 1, 1, 0, 1, infer_blocks, eval_blocks},
 	{ONNX, "SpaceToDepth", 1, 1, 1, 1, 1, 0, 0, infer_blocks, eval_blocks},
-	{ONNX, "Expand", 8, 2, 2, 1, 1, 0, 0, infer_expand, eval_expand},
+	{ONNX, "Expand", 8, 2, 2, 1, 1, OP_WRITES_ALL, 0, infer_expand,
+	 eval_expand},
 	{ONNX, "Tile", 1, 3, 3, 1, 1, 0, 0, infer_tile, eval_tile},
 	{ONNX, "Tile", 6, 2, 2, 1, 1, 0, 0, infer_tile, eval_tile},
-	{ONNX, "Concat", 1, 1, OP_VARIADIC, 1, 1, 0, 0, infer_concat,
-	 eval_concat},
-	{ONNX, "Split", 1, 1, 2, 1, OP_VARIADIC, 0, 0, infer_split, eval_split},
+	{ONNX, "Concat", 1, 1, OP_VARIADIC, 1, 1, OP_WRITES_ALL, 0,
+	 infer_concat, eval_concat},
+	{ONNX, "Split", 1, 1, 2, 1, OP_VARIADIC, OP_WRITES_ALL, 0, infer_split,
+	 eval_split},
 	{0},
 };

@@ -531,14 +531,14 @@ static int eval_lp_norm(struct op_call *c, struct err *e)
 }
 
 const struct op ops_norm[] = {
-	{ONNX, "BatchNormalization", 1, 5, 5, 1, 5, 0, 0, infer_batch,
-	 eval_batch},
-	{ONNX, "InstanceNormalization", 1, 3, 3, 1, 1, 0, 0, infer_same,
-	 eval_groups},
-	{ONNX, "GroupNormalization", 18, 3, 3, 1, 1, 0, 0, infer_same,
-	 eval_groups},
-	{ONNX, "LayerNormalization", 1, 2, 3, 1, 3, 0, 0, infer_layer,
-	 eval_layer},
+	{ONNX, "BatchNormalization", 1, 5, 5, 1, 5, OP_WRITES_ALL, 0,
+	 infer_batch, eval_batch},
+	{ONNX, "InstanceNormalization", 1, 3, 3, 1, 1, OP_WRITES_ALL, 0,
+	 infer_same, eval_groups},
+	{ONNX, "GroupNormalization", 18, 3, 3, 1, 1, OP_WRITES_ALL, 0,
+	 infer_same, eval_groups},
+	{ONNX, "LayerNormalization", 1, 2, 3, 1, 3, OP_WRITES_ALL, 0,
+	 infer_layer, eval_layer},
 	{ONNX, "RMSNormalization", 23, 2, 2, 1, 1, 0, 1, infer_layer,
 	 eval_layer},
 	{ONNX, "SimplifiedLayerNormalization", 1, 2, 2, 1, 2, 0, 1, infer_layer,

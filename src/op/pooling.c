@@ -2,6 +2,9 @@
 /* pooling - MaxPool, AveragePool, LpPool, their Global… kin, MaxUnpool. */
 #include "kernel/pooling.h"
 
+#include <math.h>
+
+#include "kernel/depth.h"
 #include "op/impl.h"
 #include "op/window.h"
 
@@ -84,6 +87,29 @@ static double norm_of(const struct op_call *c)
 	return (double)op_attr_int(c, "p", 2);
 }
 
+/* True when the kernel for planes of their own did it, or rc < 0. */
+static bool pool_fast(struct op_call *c, const struct pooling_plan *v,
+		      size_t planes, const void *x, void *y, int *rc,
+		      struct err *e)
+{
+	struct conv d = {.type = v->type,
+			 .w = v->w,
+			 .batch = 1,
+			 .groups = planes,
+			 .in_channels = planes,
+			 .out_channels = planes};
+	struct finish none = {.lo = -INFINITY, .hi = INFINITY};
+	void *scratch;
+
+	if (v->kind != POOLING_MAX || op_wants(c, 1) || !depth_has(&d))
+		return false;
+	*rc = op_temp_array(c, depth_scratch(&c->env->kernel, &d),
+			    sizeof(float), &scratch, e);
+	if (*rc == 0)
+		depth_run(&c->env->kernel, &d, x, NULL, &none, y, scratch);
+	return true;
+}
+
 static int eval_pool(struct op_call *c, struct err *e)
 {
 	struct pooling_plan v = {
@@ -114,8 +140,10 @@ static int eval_pool(struct op_call *c, struct err *e)
 	spatial_window(&sp, x->dims + 2, s.dims + 2, &v.w);
 	for (int32_t i = 0; i < sp.n; i++)
 		v.pad_end[3 - sp.n + i] = (ptrdiff_t)sp.end[i];
-	pooling_run(&c->env->kernel, &v, shape_span(x, 0, 2), in, out, indices);
-	return 0;
+	if (!pool_fast(c, &v, shape_span(x, 0, 2), in, out, &rc, e))
+		pooling_run(&c->env->kernel, &v, shape_span(x, 0, 2), in, out,
+			    indices);
+	return rc;
 }
 
 /* ---- MaxUnpool ---- */
@@ -198,7 +226,6 @@ static int eval_unpool(struct op_call *c, struct err *e)
 		rc = op_alloc_elems(c, 0, c->in[0].dtype, &s, &out, e);
 	if (rc < 0)
 		return rc;
-	memset(out, 0, shape_span(&s, 0, s.rank) * size);
 	for (uint64_t i = 0; i < op_nelems(c, 0); i++) {
 		uint64_t rest = (uint64_t)idx[i], at = 0, step = 1;
 
@@ -221,8 +248,8 @@ static int eval_unpool(struct op_call *c, struct err *e)
 
 #define POOL(type, since, max_out, kind)                                  \
 	{                                                                 \
-		ONNX, type, since, 1, 1, 1, max_out, 0, kind, infer_pool, \
-			eval_pool                                         \
+		ONNX, type, since, 1, 1, 1, max_out, OP_WRITES_ALL, kind, \
+			infer_pool, eval_pool                             \
 	}
 
 const struct op ops_pooling[] = {

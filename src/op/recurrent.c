@@ -239,7 +239,6 @@ static int get_scratch(struct op_call *c, struct layer *l, struct err *e)
 
 		if (rc < 0)
 			return rc;
-		memset(p, 0, list[i].n * sizeof(float));
 		*list[i].p = p;
 	}
 	return 0;

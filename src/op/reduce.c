@@ -232,7 +232,8 @@ static int eval_cumulate(struct op_call *c, struct err *e)
 
 #define REDUCE(type, op)                                                    \
 	{                                                                   \
-		ONNX, type, 1, 1, 2, 1, 1, 0, op, infer_reduce, eval_reduce \
+		ONNX, type, 1, 1, 2, 1, 1, OP_WRITES_ALL, op, infer_reduce, \
+			eval_reduce                                         \
 	}
 
 const struct op ops_reduce[] = {

@@ -373,8 +373,6 @@ static int make_table(struct op_call *c, const struct resize *r, int32_t d,
 		rc = op_temp_array(c, (uint64_t)out, 1, &p[2], e);
 	if (rc < 0)
 		return rc;
-	memset(p[0], 0, (size_t)out * t->taps * sizeof(int64_t));
-	memset(p[1], 0, (size_t)out * t->taps * sizeof(double));
 	t->index = p[0];
 	t->weight = p[1];
 	t->outside = crop ? p[2] : NULL;

@@ -358,7 +358,6 @@ static int eval_trilu(struct op_call *c, struct err *e)
 		rc = op_alloc_elems(c, 0, c->in[0].dtype, s, &out, e);
 	if (rc < 0 || op_nelems(c, 0) == 0)
 		return rc;
-	memset(out, 0, op_nelems(c, 0) * size);
 	rows = s->dims[s->rank - 2];
 	cols = s->dims[s->rank - 1];
 	k = k > cols ? cols : k < -rows ? -rows : k;
@@ -425,8 +424,10 @@ static int eval_reverse_sequence(struct op_call *c, struct err *e)
 }
 
 const struct op ops_slice[] = {
-	{ONNX, "Slice", 1, 1, 1, 1, 1, 0, 0, infer_slice, eval_slice},
-	{ONNX, "Slice", 10, 3, 5, 1, 1, 0, 0, infer_slice, eval_slice},
+	{ONNX, "Slice", 1, 1, 1, 1, 1, OP_WRITES_ALL, 0, infer_slice,
+	 eval_slice},
+	{ONNX, "Slice", 10, 3, 5, 1, 1, OP_WRITES_ALL, 0, infer_slice,
+	 eval_slice},
 	/* An experimental operator that old exporters wrote. */
 	{ONNX, "DynamicSlice", 1, 3, 4, 1, 1, 0, 0, infer_slice, eval_slice},
 	{ONNX, "Pad", 1, 1, 1, 1, 1, 0, 0, infer_pad, eval_pad},

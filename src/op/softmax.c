@@ -95,8 +95,8 @@ static int eval_dropout(struct op_call *c, struct err *e)
 
 #define SOFT(type, since, kind)                                     \
 	{                                                           \
-		ONNX, type, since, 1, 1, 1, 1, 0, kind, infer_same, \
-			eval_softmax                                \
+		ONNX, type, since, 1, 1, 1, 1, OP_WRITES_ALL, kind, \
+			infer_same, eval_softmax                    \
 	}
 
 const struct op ops_softmax[] = {

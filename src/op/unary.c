@@ -174,9 +174,10 @@ static int eval_clip(struct op_call *c, struct err *e)
 	return 0;
 }
 
-#define UNARY(type, since, op)                                               \
-	{                                                                    \
-		ONNX, type, since, 1, 1, 1, 1, 0, op, infer_same, eval_unary \
+#define UNARY(type, since, op)                                                \
+	{                                                                     \
+		ONNX, type, since, 1, 1, 1, 1, OP_WRITES_ALL, op, infer_same, \
+			eval_unary                                            \
 	}
 #define TEST(type, since, op, eval)                                    \
 	{                                                              \
@@ -210,14 +211,14 @@ const struct op ops_unary[] = {
 	UNARY("Erf", 9, UNARY_ERF),
 	TEST("IsNaN", 9, UNARY_IS_NAN, eval_unary),
 	TEST("IsInf", 10, UNARY_IS_INF, eval_is_inf),
-	{ONNX, "Clip", 1, 1, 3, 1, 1, 0, 0, infer_same, eval_clip},
+	{ONNX, "Clip", 1, 1, 3, 1, 1, OP_WRITES_ALL, 0, infer_same, eval_clip},
 	{0},
 };
 
-#define ACTIVATION(type, since, act)                               \
-	{                                                          \
-		ONNX, type, since, 1, 1, 1, 1, 0, act, infer_same, \
-			eval_activation                            \
+#define ACTIVATION(type, since, act)                                           \
+	{                                                                      \
+		ONNX, type, since, 1, 1, 1, 1, OP_WRITES_ALL, act, infer_same, \
+			eval_activation                                        \
 	}
 
 const struct op ops_activation[] = {
@@ -239,7 +240,7 @@ const struct op ops_activation[] = {
 	ACTIVATION("Shrink", 9, ACT_SHRINK),
 	ACTIVATION("Affine", 1, ACT_AFFINE),
 	ACTIVATION("ScaledTanh", 1, ACT_SCALED_TANH),
-	{ONNX, "Gelu", 20, 1, 1, 1, 1, 0, 0, infer_same, eval_gelu},
+	{ONNX, "Gelu", 20, 1, 1, 1, 1, OP_WRITES_ALL, 0, infer_same, eval_gelu},
 	{MICROSOFT, "Gelu", 1, 1, 1, 1, 1, 0, UNARY_GELU, infer_same,
 	 eval_unary},
 	{MICROSOFT, "QuickGelu", 1, 1, 1, 1, 1, 0, ACT_QUICK_GELU, infer_same,

@@ -51,6 +51,7 @@ static int eval_where(struct op_call *c, struct err *e)
 }
 
 const struct op ops_where[] = {
-	{ONNX, "Where", 9, 3, 3, 1, 1, 0, 0, infer_where, eval_where},
+	{ONNX, "Where", 9, 3, 3, 1, 1, OP_WRITES_ALL, 0, infer_where,
+	 eval_where},
 	{0},
 };

@@ -257,8 +257,7 @@ static int node_error(int rc, struct err *e)
 	return -EIO;
 }
 
-static void finish(struct demand *d, struct job *j, int rc,
-		   const struct err *e)
+static void finish(struct demand *d, struct job *j, int rc, const struct err *e)
 {
 	struct run *r = d->r;
 	struct node_state *s = &r->nodes[j->id];
@@ -297,8 +296,7 @@ static int evaluate(struct demand *d, struct job *j, struct err *e)
 	int rc;
 
 	j->in = calloc((size_t)j->n->nin + 1, sizeof(*j->in));
-	j->captures = calloc((size_t)j->n->ncaptures + 1,
-			     sizeof(*j->captures));
+	j->captures = calloc((size_t)j->n->ncaptures + 1, sizeof(*j->captures));
 	j->out = calloc((size_t)j->n->nout + 1, sizeof(*j->out));
 	if (!j->in || !j->captures || !j->out)
 		return err_nomem(e, j->n->nin * sizeof(*j->in));

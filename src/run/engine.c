@@ -115,8 +115,8 @@ static bool charge(struct engine *en, uint64_t nbytes)
 	do {
 		if (nbytes > en->budget || used > en->budget - nbytes)
 			return false;
-	} while (!atomic_compare_exchange_weak(&en->used, &used,
-					       used + nbytes));
+	} while (
+		!atomic_compare_exchange_weak(&en->used, &used, used + nbytes));
 	return true;
 }
 

@@ -75,8 +75,8 @@ void program_free(struct program *p)
 	free(p);
 }
 
-int program_get(struct engine *en, const struct model *m,
-		struct program **out, struct err *e)
+int program_get(struct engine *en, const struct model *m, struct program **out,
+		struct err *e)
 {
 	struct program *p, *fresh = NULL;
 
@@ -131,8 +131,7 @@ static int load_weight(struct engine *en, const struct param *param,
 }
 
 int program_weight(struct engine *en, struct program *p,
-		   const struct param *param, struct tensor *out,
-		   struct err *e)
+		   const struct param *param, struct tensor *out, struct err *e)
 {
 	const struct param *first = param->tied ? param->tied : param;
 	struct cached *c = &p->weights[first->id];
@@ -204,8 +203,8 @@ static void mark_needed(const struct graph *g, struct subplan *s)
 			if (n->out[j] != NO_VALUE && s->last_use[n->out[j]])
 				s->needed[i] = true;
 		for (j = 0; s->needed[i] && j < n->nin + n->ncaptures; j++) {
-			value_id v = j < n->nin ? n->in[j]
-						: n->captures[j - n->nin];
+			value_id v =
+				j < n->nin ? n->in[j] : n->captures[j - n->nin];
 
 			if (v != NO_VALUE && s->last_use[v] == 0)
 				s->last_use[v] = i + 1;
@@ -231,9 +230,8 @@ static struct subplan *new_subplan(const struct graph *g)
 	return s;
 }
 
-int program_subplan(struct engine *en, struct program *p,
-		    const struct graph *g, const struct subplan **out,
-		    struct err *e)
+int program_subplan(struct engine *en, struct program *p, const struct graph *g,
+		    const struct subplan **out, struct err *e)
 {
 	struct subplan *s = NULL;
 	uint64_t found;

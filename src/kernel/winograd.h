@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * winograd - float32 convolution of 3 x 3 windows that move by one: a quarter
+ * of the multiplications, the weights made ready beforehand.
+ */
+#ifndef KERNEL_WINOGRAD_H
+#define KERNEL_WINOGRAD_H
+
+#include "kernel/conv.h"
+#include "kernel/fast.h"
+
+/* A matter of the shapes alone. */
+bool winograd_has(const struct conv *v);
+/* Floats of the weights' form, [36][out_channels][in_channels]. */
+size_t winograd_form_size(const struct conv *v);
+void winograd_form(const struct kernel *k, const struct conv *v,
+		   const float *weights, float *form);
+/* Floats of scratch memory. */
+size_t winograd_scratch(const struct kernel *k, const struct conv *v);
+/* finish: rows are output channels; col_bias is NULL; add is like y. */
+void winograd_run(const struct kernel *k, const struct conv *v, const float *x,
+		  const float *form, const struct finish *finish, float *y,
+		  float *scratch);
+
+#endif
