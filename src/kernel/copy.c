@@ -192,7 +192,7 @@ void copy_mapped(const struct kernel *k, const struct copy_map *p,
 {
 	struct mapped m = {
 		.plan = p, .in = in, .out = out, .width = p->dims[p->rank - 1]};
-	size_t rows = 1;
+	size_t rows = m.width > 0;
 
 	for (size_t d = 0; d + 1 < p->rank; d++)
 		rows *= p->dims[d];

@@ -11,6 +11,8 @@
 
 #include "op/impl.h"
 
+/* Product of the other extents of a tensor without elements. */
+#define HOLLOW_MAX ((uint64_t)1 << 31)
 /* While inferring, nothing is worth more than this. */
 #define INFER_MAX (1u << 20)
 
@@ -259,12 +261,31 @@ void op_out(struct op_call *c, size_t i, enum dtype t, const struct shape *s)
 	c->out[i].shape = *s;
 }
 
+/*
+ * Extents beside a 0 cost no memory, but loops would go through them.
+ */
+bool call_is_hollow(const struct shape *s)
+{
+	uint64_t n = 1;
+	bool empty = false;
+
+	for (int32_t i = 0; i < s->rank; i++) {
+		empty |= s->dims[i] == 0;
+		if (s->dims[i] > 0 &&
+		    __builtin_mul_overflow(n, (uint64_t)s->dims[i], &n))
+			n = UINT64_MAX;
+		n = n > HOLLOW_MAX ? HOLLOW_MAX + 1 : n;
+	}
+	return empty && n > HOLLOW_MAX;
+}
+
 static int check_alloc(struct op_call *c, enum dtype t, const struct shape *s,
 		       uint64_t *nelems, uint64_t *nbytes, struct err *e)
 {
 	if (!shape_is_known(s))
 		return op_invalid(c, e, "a negative extent");
-	if (!shape_nelems(s, nelems) || !dtype_nbytes(t, *nelems, nbytes))
+	if (!shape_nelems(s, nelems) || !dtype_nbytes(t, *nelems, nbytes) ||
+	    call_is_hollow(s))
 		return err_set(e, EFBIG, "node %s: a result is too large",
 			       c->node->name);
 	return 0;

@@ -109,6 +109,8 @@ static int check_inputs(const struct op_call *c, struct err *e)
 		    !op_known(c, i))
 			return op_invalid(c, e, "input %zu is not in memory",
 					  i);
+		if (op_has(c, i) && call_is_hollow(&c->in[i].shape))
+			return op_invalid(c, e, "input %zu is absurd", i);
 	}
 	return 0;
 }

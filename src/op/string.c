@@ -32,7 +32,8 @@ static int infer_normalizer(struct op_call *c, struct err *e)
 	int rc = op_need_rank(c, 0, 1, 2, e);
 
 	op_attr_strings(c, "stopwords", &stop, &nstop);
-	if (nstop > 0 && s.rank > 0)
+	/* Of nothing an empty string remains. */
+	if (s.rank > 0 && (nstop > 0 || s.dims[s.rank - 1] == 0))
 		s.dims[s.rank - 1] = DIM_UNKNOWN;
 	op_out(c, 0, DTYPE_STRING, &s);
 	return rc;
