@@ -20,7 +20,7 @@ enum dtype op_compute_type(enum dtype t)
 
 	if (t == DTYPE_F16)
 		return DTYPE_F32;
-	return info->class == CLASS_QUANT || !info->descr ? t : info->npy;
+	return info->descr ? info->npy : t;
 }
 
 bool op_num(enum dtype t, enum num *out)
@@ -207,7 +207,6 @@ int op_convert(const struct kernel *k, enum dtype from, const void *src,
 
 	if (!op_num(op_compute_type(from), &v.from_num) ||
 	    !op_num(op_compute_type(to), &v.to_num) ||
-	    dtype_info(from)->class == CLASS_QUANT ||
 	    dtype_info(to)->class == CLASS_QUANT)
 		return -EOPNOTSUPP;
 	if (from == to) {

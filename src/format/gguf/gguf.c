@@ -102,6 +102,19 @@ static int read_part(struct reading *r, struct source *src, size_t i, size_t n,
 	return rc;
 }
 
+/* The keys are in the first part, the weights in all of them. */
+static int add_graph(struct reading *r, struct source *first, struct err *e)
+{
+	struct gguf g = {.src = first, .arena = arena_new()};
+	int rc = g.arena ? gguf_parse(&g, e) : err_nomem(e, 1);
+
+	if (rc == 0)
+		rc = gguf_graph(&g, r->m, e);
+	gguf_free(&g);
+	arena_free(g.arena);
+	return rc;
+}
+
 static int read_parts(struct reading *r, struct source **parts, size_t n,
 		      struct err *e)
 {
@@ -110,7 +123,7 @@ static int read_parts(struct reading *r, struct source **parts, size_t n,
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		if (parts[i])
 			rc = read_part(r, parts[i], i, n, e);
-	return rc;
+	return rc == 0 && parts[0] ? add_graph(r, parts[0], e) : rc;
 }
 
 /* The parts of the model, of which the user named one. */

@@ -50,7 +50,7 @@ enum gguf_type {
 struct gguf_key {
 	struct span name;
 	uint32_t type;
-	uint64_t number; /* of integers and booleans, sign-extended */
+	uint64_t number; /* integers sign-extended; the bits of a float */
 	uint64_t off;	 /* of the value; a string's first byte */
 	uint64_t len;	 /* bytes of the value */
 };
@@ -111,6 +111,9 @@ int gguf_config(const struct gguf *g, struct model *m, struct err *e);
 
 /* Checks places and sizes of all tensors, and adds them. */
 int gguf_tensors(struct gguf *g, struct model *m, struct err *e);
+
+/* Gives the model a graph where its architecture is known. */
+int gguf_graph(const struct gguf *g, struct model *m, struct err *e);
 
 /*
  * When the file is one of several: the others, from the same folder, with

@@ -250,6 +250,8 @@ static int add_config(const struct input *in, const struct folder *f,
 	config = rc == 0 && f->has_config ? read_config(in) : NULL;
 	if (config)
 		rc = hf_set_types(m, config, e);
+	if (rc == 0 && config)
+		rc = hf_set_graph(m, config, e);
 	json_free(config);
 	return rc;
 }

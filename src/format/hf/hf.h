@@ -6,6 +6,7 @@
  *
  *	hf.c	finding the files; what goes into config/
  *	index.c	{"weight_map": {tensor: file}} and the shards it names
+ *	arch.c	the computation, where it is known
  *	types.c	what modules are, where config.json's model_type is known
  */
 #ifndef FORMAT_HF_H
@@ -39,5 +40,8 @@ int hf_read_text(struct source *src, char **out, size_t *len, struct err *e);
 
 /* Names the types of the modules there are; config may be NULL. */
 int hf_set_types(struct model *m, const struct json *config, struct err *e);
+
+/* Gives the model a graph where config.json's architecture is known. */
+int hf_set_graph(struct model *m, const struct json *config, struct err *e);
 
 #endif
