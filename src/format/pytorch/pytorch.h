@@ -3,7 +3,14 @@
  * pytorch - what PyTorch's files have in common: a pickled object whose
  * tensors are views into storages, which lie elsewhere in the file.
  *
- *	checkpoint.c	torch.save since 1.6: a ZIP archive
+ *	checkpoint.c	torch.save since 1.6: a ZIP archive, and which kind of
+ *			archive a ZIP is
+ *	archive.c	records of such archives
+ *	script.c	TorchScript: the objects, and what the code says of them
+ *	script_v1.c	TorchScript of 1.0 and 1.1: model.json
+ *	export.c	torch.export: weights by name
+ *	program.c	torch.export: the graph
+ *	tar.c		torch.save of 0.1: a tar archive
  *	legacy.c	torch.save before that: a stream of pickles and data
  *	plain.c		pickles of anything, with NumPy arrays in them
  *	storage.c	storages: element types, sizes, byte order
@@ -20,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "modelfs/model.h"
 #include "modelfs/tensor.h"
 
 #include "wire/pickle.h"
@@ -28,8 +36,6 @@ struct arena;
 struct blob;
 struct err;
 struct map;
-struct model;
-struct module;
 struct source;
 struct text;
 
@@ -56,6 +62,11 @@ struct torch {
 		    struct blob **out, struct err *e);
 	void *container;
 	bool swapped; /* storages are big-endian */
+	/* How to walk; all may be left 0. */
+	const char *under;    /* name of the module to hang the object into */
+	const char *items;    /* what goes before the numbers of its items */
+	enum param_kind kind; /* of its tensors */
+	const struct torch_classes *classes; /* what code says of objects */
 };
 
 /* Frees storages and source, not the model, the arena or the container. */
@@ -122,6 +133,12 @@ void torch_tensor_drop(struct torch_tensor *t);
 int torch_view(struct torch *t, const struct pickle_node *call,
 	       enum dtype dtype, struct tensor *out, const char **dtype_text,
 	       struct err *e);
+/*
+ * t->data becomes the elements of a view, of t's type and shape, of a storage,
+ * which is taken.  EINVAL when they are not all inside.
+ */
+int torch_view_data(struct blob *storage, const int64_t *strides,
+		    uint64_t offset, struct tensor *t, struct err *e);
 /* A tuple (or torch.Size) of integers; -1 when it is none. */
 int torch_ints(const struct pickle_node *n, int64_t out[SHAPE_RANK_MAX]);
 
@@ -134,6 +151,20 @@ bool torch_rebuild_parts(struct torch *t, const struct pickle_node *call,
 bool torch_is_array(const struct pickle_node *n);
 int torch_array(struct torch *t, const struct pickle_node *n,
 		struct tensor *out, struct err *e);
+
+/* ---- script.c ---- */
+/* The classes that an archive's code defines. */
+struct torch_classes;
+struct torch_class;
+/* The class of an object; NULL: the code does not say. */
+const struct torch_class *torch_find_class(const struct torch_classes *all,
+					   const struct pickle_node *global);
+/* True when the class calls this attribute a parameter. */
+bool torch_class_has_parameter(const struct torch_class *c, const char *name,
+			       size_t len);
+/* Constants that only the code knows, as attributes of a module. */
+int torch_class_describe(const struct torch_class *c, struct model *m,
+			 struct module *mod, struct err *e);
 
 /* ---- walk.c ---- */
 /* The whole object beneath the model's root. */

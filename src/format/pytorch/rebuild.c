@@ -83,37 +83,42 @@ static bool is_row_major(const struct shape *s, const int64_t *strides)
 	return true;
 }
 
-/* Takes nothing; the elements of a view that is inside its storage. */
-static int view_data(const struct torch_storage *s, struct tensor *t,
-		     const int64_t *strides, uint64_t offset, struct err *e)
+int torch_view_data(struct blob *storage, const int64_t *strides,
+		    uint64_t offset, struct tensor *t, struct err *e)
 {
 	size_t size = dtype_size(t->dtype);
-	uint64_t nelems, nbytes, start;
+	uint64_t nelems, nbytes, start, have = storage->size;
+	bool is_row_major_view = is_row_major(&t->shape, strides);
 
-	if (!tensor_nbytes(t, &nbytes) || !shape_nelems(&t->shape, &nelems))
+	if (!tensor_nbytes(t, &nbytes) || !shape_nelems(&t->shape, &nelems)) {
+		blob_unref(storage);
 		return err_set(e, EINVAL, "a tensor too large");
+	}
 	if (nelems == 0) {
+		blob_unref(storage);
 		t->data = blob_copy("", 0);
 		return t->data ? 0 : err_nomem(e, 0);
 	}
-	if (blob_status(s->data, NULL) < 0) {
-		t->data = blob_ref(s->data);
+	if (blob_status(storage, NULL) < 0) {
+		t->data = storage;
 		return 0;
 	}
-	if (!is_row_major(&t->shape, strides))
-		return blob_strided(blob_ref(s->data), size, &t->shape, strides,
-				    offset, &t->data, e);
-	if (__builtin_mul_overflow(offset, size, &start) ||
-	    start > s->data->size || nbytes > s->data->size - start)
+	if (!is_row_major_view)
+		return blob_strided(storage, size, &t->shape, strides, offset,
+				    &t->data, e);
+	if (__builtin_mul_overflow(offset, size, &start) || start > have ||
+	    nbytes > have - start) {
+		blob_unref(storage);
 		return err_set(e, EINVAL,
-			       "a view of %llu bytes at %llu of a storage of "
-			       "%llu",
+			       "a view of %llu bytes at element %llu of a "
+			       "storage of %llu bytes",
 			       (unsigned long long)nbytes,
-			       (unsigned long long)start,
-			       (unsigned long long)s->data->size);
-	t->data = start == 0 && nbytes == s->data->size
-			  ? blob_ref(s->data)
-			  : blob_slice(blob_ref(s->data), start, nbytes);
+			       (unsigned long long)offset,
+			       (unsigned long long)have);
+	}
+	t->data = start == 0 && nbytes == have
+			  ? storage
+			  : blob_slice(storage, start, nbytes);
 	return t->data ? 0 : err_nomem(e, 0);
 }
 
@@ -159,7 +164,8 @@ int torch_view(struct torch *t, const struct pickle_node *call,
 		made.data = blob_fail(0, EOPNOTSUPP, "unknown element type");
 		rc = made.data ? 0 : err_nomem(e, 0);
 	} else {
-		rc = view_data(s, &made, strides, (uint64_t)offset->i, e);
+		rc = torch_view_data(blob_ref(s->data), strides,
+				     (uint64_t)offset->i, &made, e);
 	}
 	if (rc == 0)
 		rc = fit_failure(&made, e);

@@ -35,7 +35,8 @@ struct frame {
 	size_t name_len;  /* of the full name up to here */
 	struct map *keys; /* dicts: which entry of a key counts */
 	enum param_kind kind;
-	bool is_state; /* the attributes of an object */
+	bool is_state;			 /* the attributes of an object */
+	const struct torch_class *class; /* its class, where code tells */
 };
 
 struct walk {
@@ -109,7 +110,9 @@ static int add_part(struct walk *w, const struct frame *f,
 	spec.name = (struct span){leaf.p ? leaf.p : "", leaf.len};
 	spec.full_name = (struct span){w->name.p ? w->name.p : "", w->name.len};
 	spec.dtype_text = part->dtype_text;
-	if (spec.kind == PARAM_PARAMETER && is_buffer_name(&spec.name))
+	if (spec.kind == PARAM_PARAMETER &&
+	    (f->class ? !torch_class_has_parameter(f->class, key, key_len)
+		      : is_buffer_name(&spec.name)))
 		spec.kind = PARAM_BUFFER;
 	rc = model_param(w->t->m, &spec, NULL, e);
 	w->name.len = base;
@@ -313,12 +316,18 @@ static int push_object(struct walk *w, struct pickle_node *n, struct frame *at,
 	int rc = set_type(w, at->mod, n, e);
 
 	at->is_state = false;
+	at->class = NULL;
 	if (rc == 0 && n->args && n->args->kind == PICKLE_TUPLE &&
 	    n->args->nitems > 0)
 		rc = push(w, n->args, at, e);
 	if (rc == 0 && n->nitems > 0)
 		rc = push(w, n, at, e);
 	if (rc < 0 || !state)
+		return rc;
+	at->class = torch_find_class(w->t->classes, n->callable);
+	if (at->class)
+		rc = torch_class_describe(at->class, w->t->m, at->mod, e);
+	if (rc < 0)
 		return rc;
 	at->is_state = true;
 	if (state->kind == PICKLE_DICT)
@@ -374,6 +383,7 @@ static int push_container(struct walk *w, struct pickle_node *n,
 	if (n->kind == PICKLE_OBJECT)
 		return push_object(w, n, at, e);
 	at->is_state = false;
+	at->class = NULL;
 	if (n->kind == PICKLE_DICT) {
 		rc = add_metadata(w, n, at->mod, e);
 		if (rc < 0)
@@ -421,6 +431,24 @@ static int enter(struct walk *w, struct pickle_node *n, const char *key,
 	return rc == 0 ? push_container(w, n, &at, e) : rc;
 }
 
+/* TorchScript's own calls around lists: build_intlist, restore_type_tag. */
+static struct pickle_node *unwrap(struct pickle_node *n)
+{
+	static const char name[] = "torch.jit._pickle";
+
+	for (int i = 0; i < 16 && n->kind == PICKLE_OBJECT; i++) {
+		const struct pickle_node *f = n->callable;
+		struct pickle_node *arg = pickle_arg(n, 0);
+
+		if (f->kind != PICKLE_GLOBAL || !arg ||
+		    f->module.len != sizeof(name) - 1 ||
+		    memcmp(f->module.p, name, sizeof(name) - 1) != 0)
+			break;
+		n = arg;
+	}
+	return n;
+}
+
 static int visit(struct walk *w, struct pickle_node *n, const char *key,
 		 size_t len, struct err *e)
 {
@@ -430,6 +458,7 @@ static int visit(struct walk *w, struct pickle_node *n, const char *key,
 
 	if (++w->visits > VISITS_MAX)
 		return err_set(e, EFBIG, "more than %u objects", VISITS_MAX);
+	n = unwrap(n);
 	rc = set_name(w, f, key, len, e);
 	if (rc < 0)
 		return rc;
@@ -495,9 +524,10 @@ static int visit_pair(struct walk *w, struct frame *f, struct err *e)
 static int visit_item(struct walk *w, struct frame *f, struct err *e)
 {
 	struct pickle_node *item = f->n->items[f->i];
-	char name[24];
+	const char *prefix = w->depth == 1 ? w->t->items : NULL;
+	char name[32];
 
-	snprintf(name, sizeof(name), "%zu", f->i++);
+	snprintf(name, sizeof(name), "%.8s%zu", prefix ? prefix : "", f->i++);
 	return visit(w, item, name, strlen(name), e);
 }
 
@@ -516,12 +546,25 @@ static int step(struct walk *w, struct err *e)
 /* A file that holds one tensor or one value gives it a name of its own. */
 static int start(struct walk *w, struct pickle_node *root, struct err *e)
 {
-	struct frame at = {.mod = model_root(w->t->m)};
+	struct model *m = w->t->m;
+	struct frame at = {.mod = model_root(m), .kind = w->t->kind};
+	const char *under = w->t->under;
 	const char *name = torch_is_plain(root) ? "value" : "tensor";
+	int rc = 0;
 
+	if (under) {
+		rc = model_module(m, at.mod, under, strlen(under), &at.mod, e);
+		text_add(&w->name, under);
+		at.name_len = w->name.len;
+	}
+	if (rc < 0)
+		return rc;
 	if (!torch_is_tensor(root) && !torch_is_array(root) &&
 	    !torch_is_plain(root))
 		return push_container(w, root, &at, e);
+	/* An archive without constants has an empty tuple of them. */
+	if (under && torch_is_plain(root))
+		return 0;
 	w->frames[w->depth++] = at;
 	set_name(w, &at, name, strlen(name), e);
 	if (torch_is_plain(root))
