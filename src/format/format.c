@@ -31,6 +31,7 @@ const struct format *const formats[] = {
 	&format_pickle,
 	&format_pytorch,
 	&format_pytorch_legacy,
+	&format_pytorch_tar,
 	&format_safetensors,
 	&format_tf_checkpoint,
 	&format_tf_graph,

@@ -17,6 +17,7 @@ extern const struct format format_onnx;
 extern const struct format format_pickle;
 extern const struct format format_pytorch;
 extern const struct format format_pytorch_legacy;
+extern const struct format format_pytorch_tar;
 extern const struct format format_safetensors;
 extern const struct format format_tf_checkpoint;
 extern const struct format format_tf_graph;
