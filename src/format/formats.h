@@ -24,5 +24,6 @@ extern const struct format format_tf_checkpoint;
 extern const struct format format_tf_graph;
 extern const struct format format_tf_meta_graph;
 extern const struct format format_tf_saved_model;
+extern const struct format format_tflite;
 
 #endif

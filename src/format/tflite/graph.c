@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * graph - operators of the first subgraph.  They have no names: each is
+ * called after the first tensor it makes.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "modelfs/err.h"
+#include "modelfs/map.h"
+#include "modelfs/text.h"
+
+#include "format/tflite/tflite.h"
+
+enum { /* fields */
+       SUBGRAPH_INPUTS = 1,
+       SUBGRAPH_OUTPUTS = 2,
+       SUBGRAPH_OPERATORS = 3,
+       OPERATOR_OPCODE = 0,
+       OPERATOR_INPUTS = 1,
+       OPERATOR_OUTPUTS = 2,
+       OPCODE_OLD = 0,
+       OPCODE_CUSTOM = 1,
+       OPCODE_VERSION = 2,
+       OPCODE_NEW = 3
+};
+
+/* ---- values ---- */
+
+static int add_value(struct tflite_graph *g, struct tflite_tensor *x,
+		     uint32_t i, struct err *e)
+{
+	struct graph *graph = g->t->tf.m->graph;
+	struct span name = x->name;
+	struct text unique = {0};
+	int rc;
+
+	/* Names need not be unique in the file. */
+	if (graph_find(graph, name.p, name.len) != NO_VALUE) {
+		text_printf(&unique, "%s#%u", name.p, i);
+		if (unique.failed)
+			return err_nomem(e, name.len);
+		name = (struct span){unique.p, unique.len};
+	}
+	rc = graph_value(graph, name.p, name.len, &x->value, e);
+	text_free(&unique);
+	if (rc < 0)
+		return rc;
+	graph->values[x->value].param = x->param;
+	if (x->type.shape.rank == 0 && !x->has_rank && !x->has_data)
+		return 0; /* not even the rank is known */
+	return graph_declare(graph, x->value, &x->type, NULL, e);
+}
+
+static int add_values(struct tflite_graph *g, struct err *e)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < g->ntensors; i++)
+		rc = add_value(g, &g->tensors[i], i, e);
+	return rc;
+}
+
+/* -1 stands for an input left out; nothing else may be outside. */
+static int value_at(struct tflite_graph *g, const struct flatbuf_vector *v,
+		    uint32_t i, bool is_input, value_id *out, struct err *e)
+{
+	int64_t idx = flatbuf_int_at(g->t->f, v, i, 4);
+
+	*out = NO_VALUE;
+	if (idx == -1 && is_input)
+		return 0;
+	if (idx < 0 || idx >= g->ntensors)
+		return err_set(e, EINVAL, "tensor %lld of %u", (long long)idx,
+			       g->ntensors);
+	*out = g->tensors[idx].value;
+	return 0;
+}
+
+static int add_ends(struct tflite_graph *g, struct err *e)
+{
+	struct tflite *t = g->t;
+	struct graph *graph = t->tf.m->graph;
+	struct flatbuf_vector in =
+		flatbuf_vector(t->f, &g->table, SUBGRAPH_INPUTS, 4);
+	struct flatbuf_vector out =
+		flatbuf_vector(t->f, &g->table, SUBGRAPH_OUTPUTS, 4);
+	value_id v;
+	int rc = tflite_check(t, e);
+
+	for (uint32_t i = 0; rc == 0 && i < in.n; i++) {
+		rc = value_at(g, &in, i, false, &v, e);
+		if (rc == 0 && !graph->values[v].is_input &&
+		    !graph->values[v].param)
+			rc = graph_input(graph, v, e);
+	}
+	for (uint32_t i = 0; rc == 0 && i < out.n; i++) {
+		rc = value_at(g, &out, i, false, &v, e);
+		if (rc == 0 && !graph->values[v].is_output)
+			rc = graph_output(graph, v, e);
+	}
+	return rc;
+}
+
+/* ---- operators ---- */
+
+static int find_type(struct tflite *t, uint32_t opcode, struct span *out,
+		     int64_t *version, struct err *e)
+{
+	struct flatbuf_table o;
+	int64_t old, code;
+	const char *name;
+
+	if (opcode >= t->opcodes.n)
+		return err_set(e, EINVAL, "operator code %u of %u", opcode,
+			       t->opcodes.n);
+	o = flatbuf_at(t->f, &t->opcodes, opcode);
+	old = flatbuf_int(t->f, &o, OPCODE_OLD, 1, 0);
+	code = flatbuf_int(t->f, &o, OPCODE_NEW, 4, 0);
+	code = code > old ? code : old;
+	*version = flatbuf_int(t->f, &o, OPCODE_VERSION, 4, 1);
+	if (code == TFLITE_CUSTOM)
+		return tflite_text(t, &o, OPCODE_CUSTOM, out, e);
+	name = tflite_op_name(code);
+	if (!name)
+		name = "UNKNOWN";
+	*out = (struct span){name, strlen(name)};
+	return tflite_check(t, e);
+}
+
+/* Names of values that were fused are joined: the first one is enough. */
+static struct span first_name(struct span name)
+{
+	const char *end = memchr(name.p, ';', name.len);
+
+	if (end && end > name.p)
+		name.len = (size_t)(end - name.p);
+	return name;
+}
+
+/* A name with the operator's behind it, where the plain one is taken. */
+static int place(struct tflite_graph *g, struct span name, struct span type,
+		 struct module **out, struct err *e)
+{
+	struct tf *tf = &g->t->tf;
+	struct span first = first_name(name), leaf;
+	struct module *parent;
+	struct text own = {0};
+	uint64_t v;
+	bool is_taken = map_get(tf->names, first.p, first.len, &v);
+	int rc = tf_place(tf, first, &parent, &leaf, e);
+
+	if (rc == 0 && !is_taken) {
+		rc = model_module(tf->m, parent, leaf.p, leaf.len, out, e);
+		is_taken = rc == 0 && (*out)->is_node;
+	}
+	for (int i = 0; rc == 0 && i < 2 && is_taken; i++) {
+		own.len = 0;
+		text_add_bytes(&own, leaf.p, leaf.len);
+		text_printf(&own, ".%s", type.p);
+		if (i > 0)
+			text_printf(&own, ".%u", tf->m->graph->nnodes);
+		rc = own.failed ? err_nomem(e, 0)
+				: model_module(tf->m, parent, own.p, own.len,
+					       out, e);
+		is_taken = rc == 0 && (*out)->is_node;
+	}
+	text_free(&own);
+	if (rc == 0)
+		(*out)->is_node = true;
+	return rc;
+}
+
+static int fill_values(struct tflite_graph *g, const struct node *n,
+		       const struct flatbuf_vector *in,
+		       const struct flatbuf_vector *out, struct err *e)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < in->n; i++)
+		rc = value_at(g, in, i, true, &n->in[i], e);
+	for (uint32_t i = 0; rc == 0 && i < out->n; i++)
+		rc = value_at(g, out, i, false, &n->out[i], e);
+	return rc;
+}
+
+static int add_operator(struct tflite_graph *g, const struct flatbuf_table *op,
+			struct err *e)
+{
+	struct tflite *t = g->t;
+	struct flatbuf_vector in =
+		flatbuf_vector(t->f, op, OPERATOR_INPUTS, 4);
+	struct flatbuf_vector out =
+		flatbuf_vector(t->f, op, OPERATOR_OUTPUTS, 4);
+	uint32_t opcode =
+		(uint32_t)flatbuf_uint(t->f, op, OPERATOR_OPCODE, 4, 0);
+	struct span type = {"", 0}, name;
+	struct module *mod;
+	struct node *n;
+	int64_t version = 1;
+	int rc = find_type(t, opcode, &type, &version, e);
+
+	if (rc == 0 && !flatbuf_charge(t->f, 8 * ((uint64_t)in.n + out.n)))
+		rc = tflite_check(t, e);
+	if (rc == 0)
+		rc = graph_node(t->tf.m->graph, NULL, "tflite", type.p, in.n,
+				out.n, 0, &n, e);
+	if (rc == 0)
+		rc = fill_values(g, n, &in, &out, e);
+	if (rc < 0)
+		return rc;
+	n->opset = (int)version;
+	name = type;
+	if (out.n > 0)
+		name.p = t->tf.m->graph->values[n->out[0]].name;
+	name.len = strlen(name.p);
+	rc = place(g, name, type, &mod, e);
+	if (rc < 0)
+		return rc;
+	n->module = mod;
+	return model_type(t->tf.m, mod, type.p, type.len) < 0
+		       ? err_nomem(e, type.len)
+		       : 0;
+}
+
+int tflite_roles(struct tflite_graph *g, struct err *e)
+{
+	struct tflite *t = g->t;
+	struct flatbuf_vector ops =
+		flatbuf_vector(t->f, &g->table, SUBGRAPH_OPERATORS, 4);
+
+	for (uint32_t i = 0; i < ops.n && !t->f->bad; i++) {
+		struct flatbuf_table op = flatbuf_at(t->f, &ops, i);
+		struct flatbuf_vector in =
+			flatbuf_vector(t->f, &op, OPERATOR_INPUTS, 4);
+
+		for (uint32_t k = 0; k < in.n && !t->f->bad; k++) {
+			int64_t idx = flatbuf_int_at(t->f, &in, k, 4);
+
+			if (idx >= 0 && idx < g->ntensors &&
+			    g->tensors[idx].role == TFLITE_NO_ROLE)
+				g->tensors[idx].role = k;
+			flatbuf_charge(t->f, 8);
+		}
+	}
+	return tflite_check(t, e);
+}
+
+int tflite_operators(struct tflite_graph *g, struct err *e)
+{
+	struct tflite *t = g->t;
+	struct flatbuf_vector ops =
+		flatbuf_vector(t->f, &g->table, SUBGRAPH_OPERATORS, 4);
+	int rc = tflite_check(t, e);
+
+	if (rc == 0)
+		rc = add_values(g, e);
+	for (uint32_t i = 0; rc == 0 && i < ops.n; i++) {
+		struct flatbuf_table op = flatbuf_at(t->f, &ops, i);
+
+		rc = add_operator(g, &op, e);
+		if (rc < 0)
+			err_wrap(e, "operator %u", i);
+	}
+	return rc == 0 ? add_ends(g, e) : rc;
+}

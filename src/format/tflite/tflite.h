@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tflite - what the files of this folder share: one TensorFlow Lite model
+ * being read (tensorflow/compiler/mlir/lite/schema/schema.fbs).
+ *
+ *	tflite.c	probe, model, subgraphs, metadata
+ *	tensor.c	tensors, their buffers and their quantisation
+ *	graph.c		operators
+ *	ops.c		what operators are called
+ */
+#ifndef FORMAT_TFLITE_TFLITE_H
+#define FORMAT_TFLITE_TFLITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format/tf/tf.h"
+#include "wire/flatbuf.h"
+
+struct source;
+
+#define TFLITE_NO_ROLE UINT32_MAX
+
+struct tflite_tensor {
+	struct span name; /* as in the file; one that is made up, for none */
+	struct span path; /* where it goes as a parameter */
+	uint32_t role;	  /* which input it is first used as, or TFLITE_NO_ROLE */
+	struct flatbuf_table table;
+	struct tensor type; /* data stays NULL */
+	int type_code;
+	uint32_t buffer;
+	bool has_data;
+	bool has_rank;
+	struct param *param;
+	value_id value; /* of the first subgraph */
+};
+
+struct tflite {
+	struct tf tf; /* for names: see tf_place */
+	struct flatbuf *f;
+	struct source *src;
+	struct flatbuf_table model;
+	struct flatbuf_vector opcodes, buffers, subgraphs;
+};
+
+struct tflite_graph {
+	struct tflite *t;
+	struct flatbuf_table table;
+	struct span prefix; /* "name/"; empty for the first */
+	struct tflite_tensor *tensors; /* in the arena */
+	uint32_t ntensors;
+};
+
+/* A string field, copied; empty when it is absent. */
+int tflite_text(struct tflite *t, const struct flatbuf_table *table,
+		unsigned field, struct span *out, struct err *e);
+/* Says what the FlatBuffer found wrong; 0 when nothing. */
+int tflite_check(const struct tflite *t, struct err *e);
+
+/* ---- tensor.c ---- */
+/* Type, shape and name of every tensor of a subgraph. */
+int tflite_tensors(struct tflite_graph *g, struct err *e);
+/* Those with data as parameters. */
+int tflite_params(struct tflite_graph *g, struct err *e);
+/* Where a buffer's bytes are; len 0 for none.  EINVAL. */
+int tflite_buffer(struct tflite *t, uint32_t idx, uint64_t *off, uint64_t *len,
+		  struct err *e);
+
+/* ---- graph.c ---- */
+/* Sets the role of every tensor. */
+int tflite_roles(struct tflite_graph *g, struct err *e);
+int tflite_operators(struct tflite_graph *g, struct err *e);
+
+/* ---- ops.c ---- */
+/* NULL for a number that has not been given out. */
+const char *tflite_op_name(int64_t code);
+#define TFLITE_CUSTOM 32
+
+#endif
