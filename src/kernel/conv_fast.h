@@ -11,8 +11,8 @@ bool conv_fast_has(const struct conv *v);
 /* Floats of scratch memory. */
 size_t conv_fast_scratch(const struct kernel *k, const struct conv *v);
 /* finish: rows are output channels; col_bias is NULL; add is like y. */
-void conv_fast_run(const struct kernel *k, const struct conv *v,
-		   const float *x, const float *weights,
-		   const struct finish *finish, float *y, float *scratch);
+void conv_fast_run(const struct kernel *k, const struct conv *v, const float *x,
+		   const float *weights, const struct finish *finish, float *y,
+		   float *scratch);
 
 #endif

@@ -2,7 +2,7 @@
 /* fast_avx512 - x86-64 with AVX-512 (F, VL, BW, DQ). */
 #if defined(__x86_64__)
 #ifdef __clang__
-#pragma clang attribute push( \
+#pragma clang attribute push(                                              \
 	__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma"))), \
 	apply_to = function)
 #else

@@ -124,8 +124,8 @@ INLINE vec math_vec(enum fast_math op, vec x)
 		return 0.5f * x * (1.0f + erf_vec(x * 0.70710678f));
 	case FAST_GELU_TANH:
 		return 0.5f * x *
-		       (1.0f + tanh_vec(0.79788456f *
-					(x + 0.044715f * x * x * x)));
+		       (1.0f +
+			tanh_vec(0.79788456f * (x + 0.044715f * x * x * x)));
 	case FAST_SWISH:
 		return x * sigmoid_vec(x);
 	default:
@@ -133,14 +133,14 @@ INLINE vec math_vec(enum fast_math op, vec x)
 	}
 }
 
-#define MATH(OP)                                                             \
-	case OP:                                                             \
-		for (; i + LANES <= n; i += LANES)                           \
-			store(y + i, math_vec(OP, load(x + i)));             \
-		if (i < n)                                                   \
-			store_part(y + i,                                    \
-				   math_vec(OP, load_part(x + i, n - i)),    \
-				   n - i);                                   \
+#define MATH(OP)                                                          \
+	case OP:                                                          \
+		for (; i + LANES <= n; i += LANES)                        \
+			store(y + i, math_vec(OP, load(x + i)));          \
+		if (i < n)                                                \
+			store_part(y + i,                                 \
+				   math_vec(OP, load_part(x + i, n - i)), \
+				   n - i);                                \
 		return;
 
 static void run_math(enum fast_math op, const float *x, float *y, size_t n)
@@ -175,13 +175,13 @@ INLINE vec binary_vec(enum fast_binary op, vec x, vec y)
 }
 
 #define OPERAND(p, step) ((step) ? load_part((p) + i, n - i) : splat(*(p)))
-#define BINARY(OP)                                                         \
-	case OP:                                                           \
-		for (size_t i = 0; i < n; i += LANES)                      \
-			store_part(out + i,                                \
-				   binary_vec(OP, OPERAND(x, x_step),      \
-					      OPERAND(y, y_step)),         \
-				   n - i);                                 \
+#define BINARY(OP)                                                    \
+	case OP:                                                      \
+		for (size_t i = 0; i < n; i += LANES)                 \
+			store_part(out + i,                           \
+				   binary_vec(OP, OPERAND(x, x_step), \
+					      OPERAND(y, y_step)),    \
+				   n - i);                            \
 		return;
 
 static void run_binary(enum fast_binary op, const float *x, size_t x_step,

@@ -47,9 +47,8 @@ INLINE vec finish(const struct finish *f, vec x, struct spot s)
 			UNROLL for (int r = 0; r < R; r++)                    \
 			{                                                     \
 				vec x = splat(a[(size_t)r * a_row]);          \
-				UNROLL for (int v = 0; v < V; v++) acc[r]     \
-								      [v] +=  \
-					x * y[v];                             \
+				UNROLL for (int v = 0; v < V; v++)            \
+					acc[r][v] += x * y[v];                \
 			}                                                     \
 			a += t->a_col;                                        \
 			b += t->ldb;                                          \
@@ -76,9 +75,9 @@ INLINE vec finish(const struct finish *f, vec x, struct spot s)
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
 
-#define BLOCKS(V) \
-	BLOCK(4, V)    \
-	BLOCK(2, V)    \
+#define BLOCKS(V)   \
+	BLOCK(4, V) \
+	BLOCK(2, V) \
 	BLOCK(1, V)
 BLOCKS(1)
 BLOCKS(2)

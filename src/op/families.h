@@ -23,6 +23,7 @@
 	X(ml_tree)							       \
 	X(ms_attention)							       \
 	X(ms_fused)							       \
+	X(ms_quant)							       \
 	X(newest)							       \
 	X(norm)								       \
 	X(pooling)							       \

@@ -48,7 +48,8 @@ static int infer_batch(struct op_call *c, struct err *e)
 
 	op_out(c, 0, c->in[0].dtype, op_shape(c, 0));
 	for (size_t i = 1; i < c->nout; i++)
-		op_out(c, i, op_dtype(c, 3), op_shape(c, 3));
+		op_out(c, i, op_dtype(c, 3 + (i - 1) % 2),
+		       op_shape(c, 3 + (i - 1) % 2));
 	return rc;
 }
 

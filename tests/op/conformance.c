@@ -6,7 +6,8 @@
  *
  * A case is a directory with model.onnx and test_data_set_N/input_M.pb,
  * output_M.pb.  Without DIR: Debian's libonnx-testdata and, when
- * MODELFS_CORPUS is set, onnx-node in it.  One line per operator, -v one per
+ * MODELFS_CORPUS is set, the newest cases and classic networks in it (older
+ * releases hold results that newer ones call wrong).  One line per operator, -v one per
  * failed or skipped case; a case is skipped when an operator or a type is not
  * supported.  A case with random numbers is compared in type and shape.
  */
@@ -250,15 +251,16 @@ static void walk(const char *dir)
 
 static void walk_default(void)
 {
+	static const char *const parts[] = {"latest", "light-std"};
 	const char *corpus = getenv("MODELFS_CORPUS");
-	char *path;
 
 	walk(SYSTEM_CASES);
-	if (!corpus)
-		return;
-	path = path_of("%s/onnx-node", corpus);
-	walk(path);
-	free(path);
+	for (size_t i = 0; i < 2 && corpus; i++) {
+		char *path = path_of("%s/onnx-node/%s", corpus, parts[i]);
+
+		walk(path);
+		free(path);
+	}
 }
 
 static int by_tally(const void *a, const void *b)
