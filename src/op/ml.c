@@ -412,7 +412,7 @@ static int encode(struct op_call *c, const struct entries *keys,
 	double *room;
 	const void *in;
 	size_t size;
-	void *out, *p;
+	void *out, *p = NULL;
 	int rc = m ? op_temp_array(c, count + 1, sizeof(double), &p, e)
 		   : err_nomem(e, sizeof(void *));
 
