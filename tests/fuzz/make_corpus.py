@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Writes the seeds of the fuzz targets: corpus/NAME for fuzz_NAME.
 
-usage: make_corpus.py DIR      (needs torch, onnx and numpy)
+usage: make_corpus.py DIR      (needs torch, onnx, h5py and numpy)
 
 Every seed is a small, valid file, or the beginning of a known attack.
 """
@@ -223,7 +223,239 @@ def seeds_zip():
         put("zip", name, out.getvalue())
 
 
+# ---- TensorFlow: protobuf and tables by hand ----
+
+def varint(v):
+    out = b""
+    while v >= 0x80:
+        out += bytes([v & 0x7f | 0x80])
+        v >>= 7
+    return out + bytes([v])
+
+
+def field(number, value):
+    """Bytes and text as such, a number as a varint."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    if isinstance(value, str):
+        value = value.encode()
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    crc ^= 0xffffffff
+    return ((crc >> 15 | crc << 17) + 0xa282ead8) & 0xffffffff
+
+
+def table(entries, compression=0):
+    """entries: [(key, value)], sorted; one block and its index."""
+    def block(pairs):
+        body = b"".join(varint(0) + varint(len(k)) + varint(len(v)) + k + v
+                        for k, v in pairs)
+        return body + struct.pack("<II", 0, 1)
+
+    def stored(data, kind):
+        return data + bytes([kind]) + struct.pack(
+            "<I", crc32c(data + bytes([kind])))
+
+    data = block(entries)
+    if compression == 1:
+        literal = len(data) - 1
+        data = varint(len(data)) + b"\xf4" + struct.pack("<H", literal) + data
+    file = stored(data, compression)
+    handle = varint(0) + varint(len(data))
+    index = block([(b"\xff", handle)])
+    where = varint(len(file)) + varint(len(index))
+    file += stored(index, 0)
+    footer = varint(0) + varint(0) + where
+    return file + footer.ljust(40, b"\0") + struct.pack(
+        "<Q", 0xdb4775248b80fb57)
+
+
+def shape_of(*dims):
+    return b"".join(field(2, field(1, d)) for d in dims)
+
+
+def seeds_sstable():
+    put("sstable", "plain", table([(b"", b"header"), (b"a", b"1"),
+                                   (b"ab", b"2")]))
+    put("sstable", "snappy", table([(b"", b"header"), (b"a", b"1")], 1))
+
+
+def attr(key, value):
+    return field(5, field(1, key) + field(2, value))
+
+
+def const(name, dtype, dims, payload):
+    tensor = field(1, dtype) + field(2, shape_of(*dims)) + payload
+    return field(1, name) + field(2, "Const") + attr("value",
+                                                     field(8, tensor))
+
+
+def seeds_tf():
+    graph = b"".join(field(1, n) for n in (
+        field(1, "x") + field(2, "Placeholder") + attr("dtype", field(6, 1)),
+        const("d/kernel", 1, [2, 2], field(4, struct.pack("<4f", *range(4)))),
+        const("d/bias", 1, [2], field(5, struct.pack("<f", 7))),
+        const("s", 7, [2], field(8, "text")),
+        const("axes", 3, [1], field(7, bytes([1]))),
+        const("big", 1, [1 << 20, 1 << 20], field(5, struct.pack("<f", 1))),
+        field(1, "d/MatMul") + field(2, "MatMul") + field(3, "x") +
+        field(3, "d/kernel") + attr("transpose_b", field(5, 1)),
+        field(1, "d/out") + field(2, "Mean") + field(3, "d/MatMul:0") +
+        field(3, "axes") + field(3, "^x"),
+        field(1, "call") + field(2, "PartitionedCall") + field(3, "d/out") +
+        attr("f", field(10, field(1, "f")))))
+    function = field(1, field(1, "f") + field(2, field(1, "a")) +
+                     field(3, field(1, "o")))
+    function += field(3, field(1, "r") + field(2, "Relu") + field(3, "a"))
+    function += field(3, field(1, "again") + field(2, "PartitionedCall") +
+                      field(3, "r:activations:0") +
+                      attr("f", field(10, field(1, "f"))))
+    function += field(4, field(1, "o") + field(2, "again:output:0"))
+    graph += field(2, field(1, function))
+    info = field(2, field(1, b"")) + field(4, "serve") + field(5, "2.0")
+    out = field(1, "call:0") + field(2, 1)
+    signature = field(1, "serving_default") + field(
+        2, field(2, field(1, "y") + field(2, out)))
+    meta = field(1, info) + field(2, graph) + field(5, signature)
+    put("tf", "graph", b"\0" + graph)
+    put("tf", "meta", b"\1" + meta)
+    put("tf", "saved", b"\2" + field(1, 1) + field(2, meta))
+    entry = field(1, 1) + field(2, shape_of(2)) + field(5, 8)
+    put("tf", "bundle", b"\3" + table([
+        (b"", field(1, 1) + field(3, b"")), (b"w", entry),
+        (b"w/m", entry + field(7, field(1, field(1, 0) + field(2, 1))))]))
+    tensor = field(1, 1) + field(5, struct.pack("<2f", 1, 2))
+    put("tf", "v1", b"\3" + table([
+        (b"", field(1, field(1, field(1, "w") + field(2, shape_of(2)) +
+                             field(3, 1) + field(4, field(1, b""))))),
+        (b"w", field(2, field(1, "w") + field(2, field(1, b"")) +
+                     field(3, tensor)))]))
+
+
+def seeds_hdf5():
+    import h5py
+    for name, version in (("old", "earliest"), ("new", "latest")):
+        file = io.BytesIO()
+        with h5py.File(file, "w", libver=version) as f:
+            f.attrs["layer_names"] = numpy.array([b"d"])
+            g = f.create_group("d")
+            g.attrs["weight_names"] = numpy.array([b"d/k:0", b"d/c"])
+            g["d/k:0"] = numpy.ones((2, 2), "<f4")
+            if name == "old":
+                g.create_dataset("d/c", data=numpy.arange(9.), chunks=(4,),
+                                 compression="gzip", shuffle=True,
+                                 fletcher32=True)
+        put("hdf5", name, file.getvalue())
+    file = io.BytesIO()
+    with h5py.File(file, "w") as f:
+        f.attrs["note"] = "text of variable length"
+        f["t"] = numpy.array(["a", "bc"], h5py.string_dtype())
+        f["g/loop"] = f["/"]
+        f["soft"] = h5py.SoftLink("/t")
+        f["c"] = numpy.array([1 + 2j], "<c8")
+        f["b"] = numpy.array([True])
+    put("hdf5", "tree", file.getvalue())
+
+
+class Flat:
+    """A FlatBuffer written front to back: children follow their table."""
+
+    def __init__(self):
+        self.data = bytearray(b"\0\0\0\0TFL3")
+        self.fixes = []
+
+    def table(self, fields):
+        """fields: {id: (format, value) or a function that writes a child}"""
+        size = 4 + 8 * len(fields)
+        last = max(fields, default=-1) + 1
+        self.data += bytes(-len(self.data) % 4)
+        vtable = len(self.data)
+        self.data += struct.pack("<HH", 4 + 2 * last, size)
+        for i in range(last):
+            order = sorted(fields)
+            at = 4 + 8 * order.index(i) if i in fields else 0
+            self.data += struct.pack("<H", at)
+        self.data += bytes(-len(self.data) % 4)
+        pos = len(self.data)
+        self.data += bytes(size)
+        struct.pack_into("<i", self.data, pos, pos - vtable)
+        for k, i in enumerate(sorted(fields)):
+            at, value = pos + 4 + 8 * k, fields[i]
+            if callable(value):
+                self.child(at, value)
+            else:
+                struct.pack_into("<" + value[0], self.data, at, value[1])
+        return pos
+
+    def child(self, at, write):
+        struct.pack_into("<I", self.data, at, write() - at)
+
+    def vector(self, form, values):
+        def write():
+            self.data += bytes(-len(self.data) % 4)
+            pos = len(self.data)
+            self.data += struct.pack("<I%d%s" % (len(values), form),
+                                     len(values), *values)
+            return pos
+        return write
+
+    def text(self, s):
+        return self.vector("B", s.encode())
+
+    def tables(self, writers):
+        def write():
+            self.data += bytes(-len(self.data) % 4)
+            pos = len(self.data)
+            self.data += struct.pack("<I", len(writers)) + bytes(
+                4 * len(writers))
+            for i, w in enumerate(writers):
+                self.child(pos + 4 + 4 * i, w)
+            return pos
+        return write
+
+
+def seeds_tflite():
+    f = Flat()
+
+    def table(fields):
+        return lambda: f.table(fields)
+
+    quantization = table({2: f.vector("f", [0.5]), 3: f.vector("q", [3])})
+    graph = table({
+        0: f.tables([
+            table({0: f.vector("i", [1, 2]), 1: ("b", 0), 3: f.text("x")}),
+            table({0: f.vector("i", [2, 2]), 1: ("b", 9), 2: ("I", 1),
+                   3: f.text("d/kernel;d/MatMul"), 4: quantization}),
+            table({0: f.vector("i", [1, 2]), 1: ("b", 0), 3: f.text("d/y")}),
+            table({0: f.vector("i", [1]), 1: ("b", 5), 2: ("I", 2),
+                   3: f.text("s")})]),
+        1: f.vector("i", [0]), 2: f.vector("i", [2]),
+        3: f.tables([table({0: ("I", 0), 1: f.vector("i", [0, 1, -1]),
+                            2: f.vector("i", [2])})]),
+        4: f.text("main")})
+    text = struct.pack("<3i", 1, 12, 14) + b"hi"
+    root = f.table({
+        0: ("I", 3), 1: f.tables([table({0: ("b", 9), 2: ("i", 1)})]),
+        2: f.tables([graph]), 3: f.text("a seed"),
+        4: f.tables([table({}), table({0: f.vector("B", b"\1\2\3\4")}),
+                     table({0: f.vector("B", text)})]),
+        6: f.tables([table({0: f.text("m"), 1: ("I", 1)})])})
+    struct.pack_into("<I", f.data, 0, root)
+    put("tflite", "quantised", bytes(f.data))
+
+
 seeds_safetensors()
+seeds_hdf5()
+seeds_sstable()
+seeds_tf()
+seeds_tflite()
 seeds_gguf()
 seeds_dtype()
 seeds_json()

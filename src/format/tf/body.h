@@ -12,6 +12,11 @@
 /* The version of ONNX's operators that translations are written for. */
 #define TF_OPSET 13
 
+struct tf_budget {
+	uint64_t nodes; /* those of functions once for each call */
+	uint64_t name_bytes;
+};
+
 struct tf_slot { /* what is made of one node */
 	bool is_live;
 	bool is_done; /* a variable that is a parameter */
@@ -36,7 +41,9 @@ struct tf_body {
 	struct span prefix, long_prefix;
 	struct map *args;      /* of a function: name → value */
 	uint32_t depth;
-	uint32_t *nnodes; /* of the whole model */
+	const Tf__Function *function; /* NULL: the graph itself */
+	const struct tf_body *caller;
+	struct tf_budget *budget; /* of the whole model */
 };
 
 /* One node with its values. */

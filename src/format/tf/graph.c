@@ -21,6 +21,8 @@
 #include "format/tf/tf.h"
 
 #define OUTPUTS_MAX 65536
+/* Of all names together, which calls make longer. */
+#define NAMES_MAX ((uint64_t)256 << 20)
 
 /* ---- references: "name", "name:1", "name:output:1", "^name" ---- */
 
@@ -139,6 +141,10 @@ static const Tf__Function *callee(const struct tf_body *b, const Tf__Node *n)
 	if (b->depth >= TF_CALL_DEPTH_MAX ||
 	    !map_get(b->functions, name.p, name.len, &idx))
 		return NULL;
+	/* What calls itself stays a call. */
+	for (const struct tf_body *at = b; at; at = at->caller)
+		if (at->function == b->library->function[idx])
+			return NULL;
 	return b->library->function[idx];
 }
 
@@ -230,6 +236,9 @@ static int join_name(struct tf_body *b, struct span prefix, const Tf__Node *n,
 
 	if (!p)
 		return err_nomem(e, prefix.len + name.len);
+	b->budget->name_bytes += prefix.len + name.len;
+	if (b->budget->name_bytes > NAMES_MAX)
+		return err_set(e, EFBIG, "names are too long");
 	memcpy(p, prefix.p, prefix.len);
 	memcpy(p + prefix.len, name.p, name.len);
 	*out = (struct span){p, prefix.len + name.len};
@@ -441,8 +450,6 @@ static int add_node(struct tf_body *b, const Tf__Node *n, struct tf_slot *s,
 	value_id *in = NULL;
 	int rc;
 
-	if (++*b->nnodes > TF_NODES_MAX)
-		return err_set(e, EFBIG, "more than %u nodes", TF_NODES_MAX);
 	rc = find_inputs(b, n, &in, &c.nin, e);
 	c.in = in;
 	if (rc == 0)
@@ -579,6 +586,10 @@ static int inline_call(struct tf_body *b, const Tf__Node *n,
 	inner.nodes = f->node_def;
 	inner.n = f->n_node_def;
 	inner.depth++;
+	inner.caller = b;
+	inner.function = f;
+	inner.index = NULL;
+	inner.slots = NULL;
 	inner.args = map_new();
 	rc = outs && inner.args ? 0 : err_nomem(e, 0);
 	if (rc == 0)
@@ -587,8 +598,6 @@ static int inline_call(struct tf_body *b, const Tf__Node *n,
 		rc = bind_args(b, &inner, f, n, e);
 	for (size_t i = 0; rc == 0 && i < f->n_ret; i++)
 		outs[i] = &f->ret[i]->value;
-	inner.index = NULL;
-	inner.slots = NULL;
 	if (rc == 0)
 		rc = add_body(&inner, outs, f->n_ret, e);
 	if (rc == 0)
@@ -653,6 +662,10 @@ static int add_body(struct tf_body *b, const ProtobufCBinaryData *const *outs,
 {
 	int rc;
 
+	/* One for the call, so that empty functions are not for nothing. */
+	b->budget->nodes += b->n + 1;
+	if (b->budget->nodes > TF_NODES_MAX)
+		return err_set(e, EFBIG, "more than %u nodes", TF_NODES_MAX);
 	b->index = map_new();
 	b->slots = calloc(b->n + 1, sizeof(*b->slots));
 	if (!b->index || !b->slots)
@@ -754,7 +767,7 @@ int tf_graph(struct tf *t, const Tf__Graph *g, Tf__SignatureEntry **sigs,
 {
 	size_t nouts = collect_outputs(sigs, nsigs, NULL);
 	const ProtobufCBinaryData **outs = calloc(nouts + 1, sizeof(*outs));
-	uint32_t nnodes = 0;
+	struct tf_budget budget = {0};
 	struct tf_body b = {
 		.t = t,
 		.nodes = g->node,
@@ -763,7 +776,7 @@ int tf_graph(struct tf *t, const Tf__Graph *g, Tf__SignatureEntry **sigs,
 		.functions = map_new(),
 		.prefix = {"", 0},
 		.long_prefix = {"", 0},
-		.nnodes = &nnodes,
+		.budget = &budget,
 	};
 	int rc = outs && b.functions ? 0 : err_nomem(e, 0);
 
