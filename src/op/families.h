@@ -14,6 +14,7 @@
 	X(constant)							       \
 	X(control)							       \
 	X(conv)								       \
+	X(deform)							       \
 	X(einsum)							       \
 	X(gather)							       \
 	X(layout)							       \
@@ -23,6 +24,7 @@
 	X(ml_tree)							       \
 	X(ms_attention)							       \
 	X(ms_fused)							       \
+	X(ms_more)							       \
 	X(ms_quant)							       \
 	X(newest)							       \
 	X(norm)								       \
@@ -37,6 +39,7 @@
 	X(scatter)							       \
 	X(search)							       \
 	X(sequence)							       \
+	X(sequence_map)							       \
 	X(shape)							       \
 	X(signal)							       \
 	X(slice)							       \
