@@ -65,6 +65,7 @@ struct module {
 	struct module *parent; /* NULL: the root */
 	const char *type;      /* "Conv2d", or NULL */
 	struct module_attr *attrs;
+	struct module_attr *last_attr;
 	bool is_node; /* stands for one node of the graph */
 	node_id node; /* which; NO_NODE */
 	/*
@@ -95,7 +96,8 @@ struct model {
 	uint32_t nmodules, nparams;
 	uint32_t cap_modules, cap_params;
 	struct graph *graph; /* NULL: weights only */
-	struct config_item *config;
+	struct config_item *config; /* in file order */
+	struct config_item **config_tail;
 	struct info_item *info;
 	struct map *index; /* (parent, name) → module; while building */
 	bool lenient;	   /* a bad tensor is listed and gives EIO */
@@ -146,6 +148,12 @@ int model_param(struct model *m, const struct param_spec *spec,
 
 /* The tensor of a parameter; its data is borrowed. */
 struct tensor param_tensor(const struct param *p);
+
+/*
+ * True for the names that torch's own layers give to what they do not train
+ * (running_mean), for formats that do not tell.
+ */
+bool param_is_buffer_name(const char *name, size_t len);
 
 /* A file under config/.  Takes data. */
 int model_config(struct model *m, const char *name, struct blob *data,

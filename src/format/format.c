@@ -24,6 +24,7 @@ const struct format *const formats[] = {
 	&format_gguf,
 	&format_hf,
 	&format_llama2c,
+	&format_json,
 	&format_npy,
 	&format_npz,
 	&format_keras,

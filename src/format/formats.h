@@ -10,6 +10,7 @@ extern const struct format format_flax;
 extern const struct format format_gguf;
 extern const struct format format_hf;
 extern const struct format format_llama2c;
+extern const struct format format_json;
 extern const struct format format_npy;
 extern const struct format format_npz;
 extern const struct format format_keras;

@@ -360,6 +360,8 @@ static int add_param(struct reading *r, const struct entry *t, struct err *e)
 
 	rc = model_path(r->m, model_root(r->m), t->name.p, t->name.len, ".",
 			&spec.module, &spec.name, e);
+	if (rc == 0 && param_is_buffer_name(spec.name.p, spec.name.len))
+		spec.kind = PARAM_BUFFER;
 	if (rc == 0)
 		rc = make_data(r, t, &spec.tensor.data, e);
 	return rc == 0 ? model_param(r->m, &spec, &p, e) : rc;

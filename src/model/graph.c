@@ -17,8 +17,7 @@
 /* Values or nodes of one graph; more is no model. */
 #define GRAPH_OBJECTS_MAX 10000000u
 
-struct graph *graph_new(struct arena *a, struct graph *parent,
-			const char *name)
+struct graph *graph_new(struct arena *a, struct graph *parent, const char *name)
 {
 	struct graph *g = arena_alloc(a, sizeof(*g));
 
@@ -97,8 +96,8 @@ int graph_value(struct graph *g, const char *name, size_t len, value_id *out,
 		*out = (value_id)id;
 		return 0;
 	}
-	rc = make_room(&g->values, &g->cap_values, g->nvalues, sizeof(*g->values),
-		  e);
+	rc = make_room(&g->values, &g->cap_values, g->nvalues,
+		       sizeof(*g->values), e);
 	if (rc < 0)
 		return rc;
 	v = &g->values[g->nvalues];
@@ -135,7 +134,7 @@ int graph_declare(struct graph *g, value_id v, const struct tensor *type,
 int graph_input(struct graph *g, value_id v, struct err *e)
 {
 	int rc = make_room(&g->inputs, &g->cap_inputs, g->ninputs,
-		      sizeof(*g->inputs), e);
+			   sizeof(*g->inputs), e);
 
 	if (rc < 0)
 		return rc;
@@ -147,7 +146,7 @@ int graph_input(struct graph *g, value_id v, struct err *e)
 int graph_output(struct graph *g, value_id v, struct err *e)
 {
 	int rc = make_room(&g->outputs, &g->cap_outputs, g->noutputs,
-		      sizeof(*g->outputs), e);
+			   sizeof(*g->outputs), e);
 
 	if (rc < 0)
 		return rc;
@@ -156,33 +155,43 @@ int graph_output(struct graph *g, value_id v, struct err *e)
 	return 0;
 }
 
-/* A name nobody has: as given, "Conv_7" for none, "x%1" for a second x. */
+/*
+ * A name nobody has: as given, "Conv_7" for none, "x%1" for a second x.  The
+ * map remembers for each name the number to try next, so that many nodes of
+ * one name cost no more than others.
+ */
 static const char *unique_name(struct graph *g, const char *name,
 			       const char *type, struct err *e)
 {
-	char *s = NULL;
+	struct text base = {0}, s = {0};
 	const char *copy = NULL;
-	unsigned k;
-	uint64_t id;
-	int n;
+	uint64_t next = 0, other;
 
-	n = name && *name ? asprintf(&s, "%s", name)
-			  : asprintf(&s, "%s_%u", type, g->nnodes);
-	for (k = 1; n >= 0 && map_get(g->node_names, s, (size_t)n, &id); k++) {
-		char *old = s;
-
-		old[strcspn(old, "%")] = '\0';
-		n = asprintf(&s, "%s%%%u", name && *name ? name : old, k);
-		free(old);
+	if (name && *name)
+		text_add(&base, name);
+	else
+		text_printf(&base, "%s_%u", type, g->nnodes);
+	text_add_bytes(&s, base.p, base.len);
+	if (!base.failed && map_get(g->node_names, base.p, base.len, &next)) {
+		do {
+			s.len = 0;
+			text_printf(&s, "%s%%%llu", base.p,
+				    (unsigned long long)++next);
+		} while (!s.failed &&
+			 map_get(g->node_names, s.p, s.len, &other));
+		/* The key that is there stays: base goes away. */
+		if (map_set(g->node_names, base.p, base.len, next) < 0)
+			s.failed = true;
 	}
-	if (n >= 0) {
-		copy = arena_strndup(g->arena, s, (size_t)n);
-		free(s);
-	}
-	if (copy && map_add(g->node_names, copy, (size_t)n, g->nnodes) == 0)
-		return copy;
-	err_nomem(e, (size_t)(n < 0 ? 0 : n));
-	return NULL;
+	if (!base.failed && !s.failed)
+		copy = arena_strndup(g->arena, s.p, s.len);
+	if (copy && map_add(g->node_names, copy, s.len, 0) < 0)
+		copy = NULL;
+	if (!copy)
+		err_nomem(e, s.len);
+	text_free(&base);
+	text_free(&s);
+	return copy;
 }
 
 static value_id *new_ids(struct arena *a, uint32_t n)
@@ -200,8 +209,8 @@ int graph_node(struct graph *g, const char *name, const char *domain,
 	       struct node **out, struct err *e)
 {
 	struct node *n;
-	int rc = make_room(&g->nodes, &g->cap_nodes, g->nnodes, sizeof(*g->nodes),
-		      e);
+	int rc = make_room(&g->nodes, &g->cap_nodes, g->nnodes,
+			   sizeof(*g->nodes), e);
 
 	if (rc < 0)
 		return rc;
@@ -244,8 +253,7 @@ static void format_numbers(const struct attr *a, struct text *out)
 		if (a->kind == ATTR_FLOATS)
 			text_printf(out, "%s%.9g", sep, (double)a->floats[i]);
 		else if (a->kind == ATTR_INTS)
-			text_printf(out, "%s%lld", sep,
-				    (long long)a->ints[i]);
+			text_printf(out, "%s%lld", sep, (long long)a->ints[i]);
 		else
 			text_printf(out, "%s%s", sep, a->strings[i].p);
 	}

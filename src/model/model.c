@@ -157,7 +157,6 @@ int model_attr(struct model *m, struct module *mod, const char *key,
 	       const char *fmt, ...)
 {
 	struct module_attr *attr = arena_alloc(m->arena, sizeof(*attr));
-	struct module_attr **tail = &mod->attrs;
 	va_list ap;
 
 	if (!attr)
@@ -168,9 +167,11 @@ int model_attr(struct model *m, struct module *mod, const char *key,
 	attr->key = arena_strndup(m->arena, key, strlen(key));
 	if (!attr->key || !attr->value)
 		return -ENOMEM;
-	while (*tail)
-		tail = &(*tail)->next;
-	*tail = attr;
+	if (mod->last_attr)
+		mod->last_attr->next = attr;
+	else
+		mod->attrs = attr;
+	mod->last_attr = attr;
 	return 0;
 }
 
@@ -201,6 +202,17 @@ int model_info(struct model *m, const char *key, const char *fmt, ...)
 	return 0;
 }
 
+bool param_is_buffer_name(const char *name, size_t len)
+{
+	static const char *const names[] = {"running_mean", "running_var",
+					    "num_batches_tracked"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strlen(names[i]) == len && memcmp(names[i], name, len) == 0)
+			return true;
+	return false;
+}
+
 int model_config(struct model *m, const char *name, struct blob *data,
 		 struct err *e)
 {
@@ -215,8 +227,10 @@ int model_config(struct model *m, const char *name, struct blob *data,
 		return err_nomem(e, sizeof(*item));
 	}
 	item->data = data;
-	item->next = m->config;
-	m->config = item;
+	if (!m->config_tail)
+		m->config_tail = &m->config;
+	*m->config_tail = item;
+	m->config_tail = &item->next;
 	return 0;
 }
 

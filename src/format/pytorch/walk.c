@@ -75,14 +75,6 @@ static bool is_word(const char *key, size_t len, const char *word)
 	return strlen(word) == len && memcmp(key, word, len) == 0;
 }
 
-/* Names that torch's own layers give to what they do not train. */
-static bool is_buffer_name(const struct span *leaf)
-{
-	return is_word(leaf->p, leaf->len, "running_mean") ||
-	       is_word(leaf->p, leaf->len, "running_var") ||
-	       is_word(leaf->p, leaf->len, "num_batches_tracked");
-}
-
 /* ---- tensors ---- */
 
 static int add_part(struct walk *w, const struct frame *f,
@@ -112,7 +104,7 @@ static int add_part(struct walk *w, const struct frame *f,
 	spec.dtype_text = part->dtype_text;
 	if (spec.kind == PARAM_PARAMETER &&
 	    (f->class ? !torch_class_has_parameter(f->class, key, key_len)
-		      : is_buffer_name(&spec.name)))
+		      : param_is_buffer_name(spec.name.p, spec.name.len)))
 		spec.kind = PARAM_BUFFER;
 	rc = model_param(w->t->m, &spec, NULL, e);
 	w->name.len = base;
