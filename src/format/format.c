@@ -20,6 +20,7 @@
 
 const struct format *const formats[] = {
 	&format_ggml_old,
+	&format_compressed,
 	&format_flax,
 	&format_gguf,
 	&format_hf,

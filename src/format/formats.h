@@ -6,6 +6,7 @@
 #include "modelfs/format.h"
 
 extern const struct format format_ggml_old;
+extern const struct format format_compressed;
 extern const struct format format_flax;
 extern const struct format format_gguf;
 extern const struct format format_hf;

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "modelfs/blob.h"
@@ -18,6 +19,7 @@
 #include "modelfs/source.h"
 
 #include "format/formats.h"
+#include "format/pytorch/plain.h"
 #include "wire/zip.h"
 
 #define LOCAL_HEADER 30
@@ -119,10 +121,27 @@ static int open_file(void *ctx, struct blob **out, struct err *e)
 	return blob_file(file, 0, source_size(file), out, e);
 }
 
+/* The offset of the pickle that an array of objects is; 0: it is none. */
+static uint64_t find_objects(open_fn *open, void *ctx)
+{
+	struct npy_info info = {.dtype = DTYPE_NONE, .kind = '\0'};
+	struct blob *file;
+	int rc = open(ctx, &file, NULL);
+
+	if (rc < 0)
+		return 0;
+	rc = npy_read_header(file, &info, NULL);
+	blob_unref(file);
+	return rc == -EOPNOTSUPP && info.kind == 'O' ? info.data_off : 0;
+}
+
 static int read_npy(const struct input *in, struct model *m, struct err *e)
 {
 	const char *name = source_name(in->file);
+	uint64_t objects = find_objects(open_file, in->file);
 
+	if (objects)
+		return torch_pickle_read(in->file, objects, NULL, m, e);
 	return add_array(m, name, stem_len(name, strlen(name)), "", open_file,
 			 in->file, e);
 }
@@ -155,6 +174,24 @@ static int open_member(void *ctx, struct blob **out, struct err *e)
 	return zipfile_data(x->zip, x->m, out, e);
 }
 
+/* An array of objects: a module of the key's name. */
+static int read_objects(const struct member *x, uint64_t off, size_t len,
+			struct model *m, struct err *e)
+{
+	struct source *src;
+	char *under;
+	int rc = zipfile_load(x->zip, x->m, &src, e);
+
+	if (rc < 0)
+		return rc;
+	under = strndup(x->m->name, len);
+	rc = under ? torch_pickle_read(src, off, under, m, e)
+		   : err_nomem(e, len);
+	free(under);
+	source_unref(src);
+	return rc;
+}
+
 static bool has_slashes(const struct zipfile *zip)
 {
 	for (size_t i = 0; i < zipfile_count(zip); i++) {
@@ -175,11 +212,15 @@ static int read_members(struct zipfile *zip, struct model *m, struct err *e)
 		struct member x = {zip, zipfile_at(zip, i)};
 		size_t len = stem_len(x.m->name, x.m->name_len);
 		char q[ERR_QUOTED];
+		uint64_t off;
 
 		if (len == x.m->name_len)
 			return err_set(e, EINVAL, "member %s is no .npy",
 				       err_quote(q, x.m->name, len));
-		rc = add_array(m, x.m->name, len, seps, open_member, &x, e);
+		off = find_objects(open_member, &x);
+		rc = off ? read_objects(&x, off, len, m, e)
+			 : add_array(m, x.m->name, len, seps, open_member, &x,
+				     e);
 	}
 	return rc;
 }

@@ -20,6 +20,8 @@
 /* Memo indices beyond this are looked up in a map instead of an array. */
 #define MEMO_DENSE_MAX 16000000u
 #define LINE_MAX_BYTES (64u << 20)
+/* Arrays of objects inside of arrays of objects. */
+#define LEVEL_MAX 8
 
 struct machine {
 	struct reader *r;
@@ -34,6 +36,7 @@ struct machine {
 	uint64_t nmemo;
 	uint64_t nnodes;
 	uint64_t start; /* arena_nbytes at the beginning */
+	unsigned level; /* pickles this one is inside of */
 	char *line;	/* of text, with its capacity */
 	size_t line_cap;
 	uint64_t at; /* offset of the opcode */
@@ -639,6 +642,93 @@ static int inst(struct machine *m)
 	return rc < 0 ? rc : object(m, f);
 }
 
+/* ---- arrays of joblib ---- */
+
+/* "f8" of numpy.dtype("f8", …); 0: none of a fixed size. */
+static uint64_t dtype_nbytes_of(const struct pickle_node *dtype, bool *objects)
+{
+	const struct pickle_node *name = pickle_arg(dtype, 0);
+	uint64_t size = 0;
+
+	*objects = false;
+	if (!name || name->kind != PICKLE_STRING || !name->s.p ||
+	    name->s.len < 2)
+		return 0;
+	*objects = name->s.p[0] == 'O';
+	for (size_t i = 1; i < name->s.len; i++) {
+		if (name->s.p[i] < '0' || name->s.p[i] > '9' || size > 1 << 24)
+			return 0;
+		size = 10 * size + (uint64_t)(name->s.p[i] - '0');
+	}
+	return name->s.p[0] == 'U' ? 4 * size : size;
+}
+
+/* The padding in front of the data: its length, and so many bytes. */
+static void skip_padding(struct machine *m, const struct pickle_node *state)
+{
+	const struct pickle_node *n =
+		pickle_get(state, "numpy_array_alignment_bytes");
+
+	if (n && n->kind == PICKLE_INT)
+		reader_skip(m->r, reader_u8(m->r));
+}
+
+/* Bytes of the elements; false: the state makes no sense. */
+static bool count_bytes(const struct pickle_node *state, uint64_t size,
+			uint64_t *out)
+{
+	const struct pickle_node *shape = pickle_get(state, "shape");
+
+	if (size == 0 || !shape || shape->kind != PICKLE_TUPLE)
+		return false;
+	*out = size;
+	for (size_t i = 0; i < shape->nitems; i++) {
+		const struct pickle_node *dim = shape->items[i];
+
+		if (dim->kind != PICKLE_INT || dim->i < 0 ||
+		    __builtin_mul_overflow(*out, (uint64_t)dim->i, out))
+			return false;
+	}
+	return true;
+}
+
+static int read_nested(struct machine *m, struct pickle_node **out);
+
+/*
+ * joblib puts the elements of an array into the stream, right behind the BUILD
+ * of its wrapper (joblib/numpy_pickle.py); of objects, a pickle of them.  They
+ * become the wrapper's argument.
+ */
+static int read_raw_array(struct machine *m, struct pickle_node *n)
+{
+	struct pickle_node *data, *args = new_node(m, PICKLE_TUPLE);
+	uint64_t nbytes, size;
+	bool objects;
+	int rc = 0;
+
+	size = dtype_nbytes_of(pickle_get(n->state, "dtype"), &objects);
+	if (!args || !count_bytes(n->state, size, &nbytes))
+		return args ? fail(m, EINVAL, "an array without shape or dtype")
+			    : failed(m);
+	if (objects) {
+		rc = read_nested(m, &data);
+	} else {
+		skip_padding(m, n->state);
+		if (!reader_fits(m->r, nbytes, 1))
+			return fail(m, EINVAL, "an array beyond the file");
+		data = new_node(m, PICKLE_BYTES);
+		if (!data)
+			return failed(m);
+		data->off = m->r->off;
+		data->s.len = nbytes;
+		reader_skip(m->r, nbytes);
+	}
+	if (rc == 0)
+		rc = add_items(m, args, &data, 1);
+	n->args = args;
+	return rc;
+}
+
 static int build(struct machine *m)
 {
 	struct pickle_node *state = pop(m);
@@ -649,6 +739,8 @@ static int build(struct machine *m)
 	if (n->kind != PICKLE_OBJECT && n->kind != PICKLE_DICT)
 		return fail(m, EINVAL, "the object takes no state");
 	n->state = state;
+	if (pickle_is_call(n, "joblib.numpy_pickle", "NumpyArrayWrapper"))
+		return read_raw_array(m, n);
 	return 0;
 }
 
@@ -940,6 +1032,33 @@ static int run(struct machine *m, struct pickle_node **out)
 	return *out ? 0 : failed(m);
 }
 
+static void free_machine(struct machine *m)
+{
+	free(m->stack);
+	free(m->marks);
+	free(m->memo);
+	free(m->line);
+	map_free(m->sparse);
+}
+
+static int read_nested(struct machine *m, struct pickle_node **out)
+{
+	struct machine inner = {.r = m->r,
+				.a = m->a,
+				.e = m->e,
+				.start = m->start,
+				.nnodes = m->nnodes,
+				.level = m->level + 1};
+	int rc;
+
+	if (m->level == LEVEL_MAX)
+		return fail(m, EFBIG, "pickles nest too deeply");
+	rc = run(&inner, out);
+	m->nnodes = inner.nnodes;
+	free_machine(&inner);
+	return rc;
+}
+
 int pickle_read(struct reader *r, struct arena *a, struct pickle_node **out,
 		struct err *e)
 {
@@ -949,11 +1068,7 @@ int pickle_read(struct reader *r, struct arena *a, struct pickle_node **out,
 	struct pickle_node *root = NULL;
 	int rc = run(&m, &root);
 
-	free(m.stack);
-	free(m.marks);
-	free(m.memo);
-	free(m.line);
-	map_free(m.sparse);
+	free_machine(&m);
 	if (rc == 0)
 		*out = root;
 	else if (e)

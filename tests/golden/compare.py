@@ -108,39 +108,194 @@ def read_onnx(path):
     yield from onnx_graph(model.graph)
 
 
-def torch_walk(value, name, seen):
+def torch_parts(name, t):
+    """A tensor as (name, tensor) of what it is made of."""
     import torch
-    if isinstance(value, torch.Tensor):
+    if t.layout == torch.sparse_coo:
+        t = t.coalesce() if not t.is_coalesced() else t
+        yield name + ".indices", t._indices()
+        yield name + ".values", t._values()
+    elif t.layout == torch.sparse_csr:
+        yield name + ".crow_indices", t.crow_indices()
+        yield name + ".col_indices", t.col_indices()
+        yield name + ".values", t.values()
+    elif t.is_quantized:
+        yield name, t.int_repr()
+        if t.qscheme() == torch.per_channel_affine:
+            yield name + ".scale", t.q_per_channel_scales()
+            yield name + ".zero_point", t.q_per_channel_zero_points()
+        else:
+            yield name + ".scale", torch.tensor(t.q_scale(),
+                                                dtype=torch.float64)
+            yield name + ".zero_point", torch.tensor(t.q_zero_point())
+    else:
+        yield name, t
+
+
+def is_tensor(value):
+    return type(value).__module__.split(".")[0] == "torch" and \
+        hasattr(value, "is_quantized")
+
+
+def key_name(value, key):
+    """As modelfs tells 5 from "5": where both are there."""
+    if not isinstance(key, str) and str(key) in value:
+        return "%s(%s)" % (type(key).__name__, key)
+    return str(key)
+
+
+def walk(value, name=""):
+    """The tensors and arrays of nested containers and objects."""
+    import numpy
+    dot = name + "." if name else ""
+    if is_tensor(value):
+        yield from torch_parts(name or "tensor", value.detach())
+    elif isinstance(value, numpy.ndarray) and value.dtype.kind == "O":
+        items = value.reshape(-1)
+        if value.ndim == 0:
+            yield from walk(items[0], name)
+            return
+        for i, v in enumerate(items):
+            yield from walk(v, "%s%d" % (dot, i))
+    elif isinstance(value, (numpy.ndarray, numpy.generic)):
         yield name or "tensor", value
     elif isinstance(value, dict):
         for k, v in value.items():
-            yield from torch_walk(v, "%s.%s" % (name, k) if name else str(k),
-                                  seen)
+            yield from walk(v, dot + key_name(value, k))
     elif isinstance(value, (list, tuple)):
         for i, v in enumerate(value):
-            yield from torch_walk(v, "%s.%d" % (name, i) if name else str(i),
-                                  seen)
+            yield from walk(v, "%s%d" % (dot, i))
+    elif type(value).__module__.split(".")[0] not in ("builtins", "torch") \
+            and hasattr(value, "__dict__"):
+        yield from walk(vars(value), name)
+
+
+def describe(items):
+    """(name, tensor or array) as (name, dtype, shape, bytes)."""
+    import numpy
+    for name, t in items:
+        if is_tensor(t):
+            dtype = str(t.dtype).replace("torch.", "")
+            t = t.resolve_conj().resolve_neg().contiguous()
+            if dtype == "bfloat16":
+                t = t.view(sys.modules["torch"].int16)
+            t = t.cpu().numpy()
+        else:
+            t = numpy.asarray(t)
+            if t.dtype.kind not in "biufc":
+                continue
+            t = t.astype(t.dtype.newbyteorder("<"))
+            dtype = t.dtype.name
+        yield name, dtype, tuple(t.shape), t.tobytes()
+
+
+def read_script(path):
+    import torch
+    module = torch.jit.load(path, map_location="cpu")
+    state = module.state_dict()
+    if state:
+        return describe(state.items())
+    # A frozen module has no parameters: its constants are the weights.
+    _, constants = module.code_with_constants
+    found = constants.const_mapping
+    return describe(("constants." + k, v) for k, v in found.items())
+
+
+def read_export(path):
+    """The state and the constants of the old layout."""
+    import io
+    import zipfile
+    import torch
+    with zipfile.ZipFile(path) as z:
+        for name in ("serialized_state_dict", "serialized_constants"):
+            for end in (".pt", ".json"):
+                if name + end in z.namelist():
+                    root = torch.load(io.BytesIO(z.read(name + end)))
+                    yield from describe(walk(root))
+
+
+def is_script(path):
+    import zipfile
+    try:
+        with zipfile.ZipFile(path) as z:
+            return any(n.endswith("/constants.pkl") for n in z.namelist())
+    except zipfile.BadZipFile:
+        return False
 
 
 def read_torch(path):
     import torch
+    if path.endswith(".pt2"):
+        return read_export(path)
+    if is_script(path):
+        return read_script(path)
     try:
         root = torch.load(path, map_location="cpu")
     except Exception as e:
         raise Skip("torch: %s" % str(e).split("\n")[0])
     if isinstance(root, torch.nn.Module):
         root = dict(root.state_dict())
-    for name, t in torch_walk(root, "", set()):
-        t = t.detach()
-        if t.is_sparse or t.is_quantized:
-            continue
-        dtype = str(t.dtype).replace("torch.", "")
-        t = t.contiguous()
-        if t.dtype == torch.bfloat16:
-            data = t.view(torch.int16)
+    return describe(walk(root))
+
+
+def read_numpy(path):
+    import numpy
+    loaded = numpy.load(path, allow_pickle=True, encoding="latin1")
+    if isinstance(loaded, numpy.ndarray):
+        if loaded.dtype.kind != "O":
+            stem = os.path.basename(path)
+            return describe([(stem[:-4], loaded)])
+        return describe(walk(loaded))
+    return describe((k, v) for key in loaded.files
+                    for k, v in walk(loaded[key], key))
+
+
+def read_pickle(path):
+    import pickle
+    with open(path, "rb") as f:
+        try:
+            root = pickle.load(f, encoding="latin1")
+        except Exception as e:
+            raise Skip("pickle: %s" % e)
+    return describe(walk(root))
+
+
+def read_joblib(path):
+    import joblib
+    return describe(walk(joblib.load(path)))
+
+
+def read_msgpack(path):
+    try:
+        import msgpack
+    except ImportError:
+        raise Skip("no msgpack")
+    import numpy
+
+    def unpack(code, data):
+        shape, dtype, raw = msgpack.unpackb(data, raw=False)
+        return numpy.frombuffer(raw, dtype).reshape(shape)
+
+    def names(value, name):
+        if isinstance(value, dict):
+            for k, v in value.items():
+                yield from names(v, name + "/" + k if name else k)
         else:
-            data = t
-        yield name, dtype, tuple(t.shape), data.numpy().tobytes()
+            yield name, value
+    with open(path, "rb") as f:
+        root = msgpack.unpackb(f.read(), ext_hook=unpack, raw=False)
+    return describe(names(root, ""))
+
+
+def read_shards(path):
+    """pytorch_model.bin.index.json"""
+    import torch
+    with open(path) as f:
+        index = json.load(f)["weight_map"]
+    for shard in sorted(set(index.values())):
+        state = torch.load(os.path.join(os.path.dirname(path), shard))
+        yield from describe((k, v) for k, v in state.items()
+                            if index.get(k) == shard)
 
 
 def reference(path):
@@ -150,6 +305,12 @@ def reference(path):
         return read_onnx(path)
     if path.endswith(".safetensors"):
         return read_safetensors(path)
+    for end, read in ((".npy", read_numpy), (".npz", read_numpy),
+                      (".pkl", read_pickle), (".joblib", read_joblib),
+                      (".msgpack", read_msgpack),
+                      (".bin.index.json", read_shards)):
+        if path.endswith(end):
+            return read(path)
     if head[:4] == b"PK\3\4" or head[:1] == b"\x80" or \
             path.endswith((".pt", ".pth", ".bin", ".tar")):
         return read_torch(path)

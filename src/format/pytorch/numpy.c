@@ -2,7 +2,8 @@
 /*
  * numpy - arrays and scalars of NumPy inside of pickles: an empty array that
  * _reconstruct makes, and its state (version, shape, dtype, Fortran order,
- * bytes); numpy/core/src/multiarray/methods.c, array_setstate.
+ * bytes); numpy/core/src/multiarray/methods.c, array_setstate.  Of joblib, a
+ * wrapper whose bytes follow it in the stream (see pickle.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,9 +20,44 @@ static bool is_multiarray(const struct pickle_node *n, const char *name)
 	       pickle_is_call(n, "numpy._core.multiarray", name);
 }
 
+static bool is_wrapper(const struct pickle_node *n)
+{
+	return pickle_is_call(n, "joblib.numpy_pickle", "NumpyArrayWrapper");
+}
+
 bool torch_is_array(const struct pickle_node *n)
 {
-	return is_multiarray(n, "_reconstruct") || is_multiarray(n, "scalar");
+	return is_multiarray(n, "_reconstruct") || is_multiarray(n, "scalar") ||
+	       is_wrapper(n);
+}
+
+static bool is_objects(const struct pickle_node *dtype)
+{
+	const struct pickle_node *name = pickle_arg(dtype, 0);
+
+	return pickle_is_call(dtype, "numpy", "dtype") && name &&
+	       name->kind == PICKLE_STRING && name->s.len > 0 && name->s.p &&
+	       name->s.p[0] == 'O';
+}
+
+struct pickle_node *torch_array_objects(const struct pickle_node *n)
+{
+	struct pickle_node *list = NULL, *shape = NULL;
+
+	if (is_wrapper(n) && is_objects(pickle_get(n->state, "dtype")))
+		return pickle_arg(n, 0);
+	if (is_multiarray(n, "scalar") && is_objects(pickle_arg(n, 0)))
+		return pickle_arg(n, 1);
+	if (is_multiarray(n, "_reconstruct") &&
+	    is_objects(pickle_item(n->state, 2))) {
+		shape = pickle_item(n->state, 1);
+		list = pickle_item(n->state, 4);
+	}
+	if (!list || list->kind != PICKLE_LIST)
+		return NULL;
+	/* numpy.save of a dict: an array without axes, around it */
+	return shape && shape->nitems == 0 && list->nitems == 1 ? list->items[0]
+								: list;
 }
 
 static enum dtype find_type(const struct pickle_text *s)
@@ -122,36 +158,64 @@ static int read_scalar(struct torch *t, const struct pickle_node *n,
 	return rc == 0 ? arrange(out, data, swapped, false, e) : rc;
 }
 
+/* What an array is made of; each NULL where the file has none. */
+struct array {
+	const struct pickle_node *shape, *dtype, *data;
+	bool is_fortran;
+};
+
+static bool is_true(const struct pickle_node *n)
+{
+	return (n->kind == PICKLE_BOOL && n->b) ||
+	       (n->kind == PICKLE_INT && n->i);
+}
+
+static bool get_parts(const struct pickle_node *n, struct array *out)
+{
+	const struct pickle_node *fortran;
+
+	if (is_wrapper(n)) {
+		out->shape = pickle_get(n->state, "shape");
+		out->dtype = pickle_get(n->state, "dtype");
+		out->data = pickle_arg(n, 0);
+		out->is_fortran =
+			pickle_is_string(pickle_get(n->state, "order"), "F");
+		return out->shape != NULL;
+	}
+	fortran = pickle_item(n->state, 3);
+	out->shape = pickle_item(n->state, 1);
+	out->dtype = pickle_item(n->state, 2);
+	out->data = pickle_item(n->state, 4);
+	out->is_fortran = fortran && is_true(fortran);
+	return fortran != NULL;
+}
+
 int torch_array(struct torch *t, const struct pickle_node *n,
 		struct tensor *out, struct err *e)
 {
-	const struct pickle_node *state = n->state, *fortran;
+	struct array a = {0};
 	struct tensor made = {.dtype = DTYPE_NONE};
 	int64_t dims[SHAPE_RANK_MAX];
 	struct blob *data;
 	bool swapped;
 	uint64_t nelems;
-	int rank, rc;
+	int rank = -1, rc;
 
 	if (is_multiarray(n, "scalar"))
 		return read_scalar(t, n, out, e);
-	rank = torch_ints(pickle_item(state, 1), dims);
-	fortran = pickle_item(state, 3);
-	if (rank < 0 || !fortran)
+	if (get_parts(n, &a))
+		rank = torch_ints(a.shape, dims);
+	if (rank < 0)
 		return err_set(e, EINVAL, "an array without a shape");
-	rc = read_dtype(pickle_item(state, 2), &made.dtype, &swapped, e);
+	rc = read_dtype(a.dtype, &made.dtype, &swapped, e);
 	if (rc == 0)
 		rc = shape_set(&made.shape, dims, (size_t)rank, e);
 	if (rc == 0 && !shape_nelems(&made.shape, &nelems))
 		rc = err_set(e, EINVAL, "an array too large");
 	if (rc == 0)
-		rc = get_bytes(t, pickle_item(state, 4), &data, e);
+		rc = get_bytes(t, a.data, &data, e);
 	if (rc == 0)
-		rc = arrange(
-			&made, data, swapped,
-			(fortran->kind == PICKLE_BOOL && fortran->b) ||
-				(fortran->kind == PICKLE_INT && fortran->i),
-			e);
+		rc = arrange(&made, data, swapped, a.is_fortran, e);
 	if (rc < 0)
 		tensor_drop(&made);
 	else

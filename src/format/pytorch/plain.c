@@ -4,6 +4,7 @@
  * scikit-learn, tensors that were pickled without torch.save.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "modelfs/arena.h"
 #include "modelfs/err.h"
@@ -13,6 +14,7 @@
 #include "modelfs/source.h"
 
 #include "format/formats.h"
+#include "format/pytorch/plain.h"
 #include "format/pytorch/pytorch.h"
 
 /* There is no container: a persistent id means nothing here. */
@@ -23,9 +25,10 @@ static int find_storage(struct torch *t, struct pickle_text key,
 	return err_set(e, EINVAL, "a storage outside of the pickle");
 }
 
-static int read_root(struct torch *t, struct pickle_node **root, struct err *e)
+static int read_root(struct torch *t, uint64_t off, struct pickle_node **root,
+		     struct err *e)
 {
-	struct reader *r = reader_new(t->src, 0, source_size(t->src));
+	struct reader *r = reader_new(t->src, off, source_size(t->src) - off);
 	int rc;
 
 	if (!r)
@@ -35,20 +38,22 @@ static int read_root(struct torch *t, struct pickle_node **root, struct err *e)
 	return rc;
 }
 
-static int read(const struct input *in, struct model *m, struct err *e)
+int torch_pickle_read(struct source *src, uint64_t off, const char *under,
+		      struct model *m, struct err *e)
 {
 	struct torch t = {
 		.m = m,
-		.src = source_ref(in->file),
+		.src = source_ref(src),
 		.arena = arena_new(),
 		.storages = map_new(),
 		.find = find_storage,
+		.under = under,
 	};
 	struct pickle_node *root;
 	int rc = t.arena && t.storages ? 0 : err_nomem(e, 0);
 
 	if (rc == 0)
-		rc = read_root(&t, &root, e);
+		rc = read_root(&t, off, &root, e);
 	if (rc == 0)
 		rc = torch_walk(&t, root, e);
 	torch_finish(&t);
@@ -56,14 +61,47 @@ static int read(const struct input *in, struct model *m, struct err *e)
 	return rc;
 }
 
+static int read(const struct input *in, struct model *m, struct err *e)
+{
+	return torch_pickle_read(in->file, 0, NULL, m, e);
+}
+
+/* Protocol 0 is text: "(dp0" begins a dict, "(lp0" a list, "c" a global. */
+static bool is_text_pickle(const struct input *in)
+{
+	static const char *const heads[] = {"(dp",
+					    "(lp",
+					    "(dq",
+					    "}q",
+					    "]q",
+					    "ccopy_reg\n_reconstructor\n",
+					    "cnumpy.core.multiarray\n",
+					    "ccollections\nOrderedDict\n"};
+	uint8_t last;
+
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+		size_t len = strlen(heads[i]);
+
+		if (in->nhead < len || memcmp(in->head, heads[i], len) != 0)
+			continue;
+		return source_read(in->file, &last, 1,
+				   source_size(in->file) - 1, NULL) == 0 &&
+		       last == '.';
+	}
+	return false;
+}
+
 /*
- * Protocols 2 to 5 say so; 0 and 1 begin like any text.  A broken file of
- * torch.save is not to be taken for the pickle that it begins with.
+ * Protocols 2 to 5 say so; 0 and 1 begin like any text, and end with a dot.  A
+ * broken file of torch.save is not to be taken for the pickle that it begins with.
  */
 static int probe(const struct input *in)
 {
-	if (!in->file || in->nhead < 3 || in->head[0] != 0x80 ||
-	    in->head[1] < 2 || in->head[1] > 5 ||
+	if (!in->file || in->nhead < 3)
+		return 0;
+	if (in->head[0] != 0x80)
+		return is_text_pickle(in) ? 40 : 0;
+	if (in->head[1] < 2 || in->head[1] > 5 ||
 	    format_pytorch_legacy.probe(in) > 0)
 		return 0;
 	return 50;

@@ -149,6 +149,8 @@ bool torch_rebuild_parts(struct torch *t, const struct pickle_node *call,
 
 /* ---- numpy.c ---- */
 bool torch_is_array(const struct pickle_node *n);
+/* What an array of objects holds: a list, or its only object; else NULL. */
+struct pickle_node *torch_array_objects(const struct pickle_node *n);
 int torch_array(struct torch *t, const struct pickle_node *n,
 		struct tensor *out, struct err *e);
 

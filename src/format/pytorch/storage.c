@@ -238,8 +238,8 @@ int torch_find_storage(struct torch *t, const struct pickle_node *persid,
 	if (pickle_is_call(persid, "torch.storage", "_load_from_bytes"))
 		return nested_storage(t, persid, out, e);
 	/* Some writers put the tuple itself where its id belongs. */
-	if (!persid || (persid->kind != PICKLE_PERSID &&
-			persid->kind != PICKLE_TUPLE))
+	if (!persid ||
+	    (persid->kind != PICKLE_PERSID && persid->kind != PICKLE_TUPLE))
 		return err_set(e, EINVAL, "no storage");
 	id = persid->kind == PICKLE_TUPLE ? persid : persid->callable;
 	key = pickle_item(id, 2);

@@ -423,15 +423,23 @@ static int enter(struct walk *w, struct pickle_node *n, const char *key,
 	return rc == 0 ? push_container(w, n, &at, e) : rc;
 }
 
-/* TorchScript's own calls around lists: build_intlist, restore_type_tag. */
+/*
+ * TorchScript's own calls around lists: build_intlist, restore_type_tag; and
+ * arrays of objects.
+ */
 static struct pickle_node *unwrap(struct pickle_node *n)
 {
 	static const char name[] = "torch.jit._pickle";
 
 	for (int i = 0; i < 16 && n->kind == PICKLE_OBJECT; i++) {
 		const struct pickle_node *f = n->callable;
-		struct pickle_node *arg = pickle_arg(n, 0);
+		struct pickle_node *arg = torch_array_objects(n);
 
+		if (arg) {
+			n = arg;
+			continue;
+		}
+		arg = pickle_arg(n, 0);
 		if (f->kind != PICKLE_GLOBAL || !arg ||
 		    f->module.len != sizeof(name) - 1 ||
 		    memcmp(f->module.p, name, sizeof(name) - 1) != 0)
@@ -541,8 +549,11 @@ static int start(struct walk *w, struct pickle_node *root, struct err *e)
 	struct model *m = w->t->m;
 	struct frame at = {.mod = model_root(m), .kind = w->t->kind};
 	const char *under = w->t->under;
-	const char *name = torch_is_plain(root) ? "value" : "tensor";
+	const char *name;
 	int rc = 0;
+
+	root = unwrap(root);
+	name = torch_is_plain(root) ? "value" : "tensor";
 
 	if (under) {
 		rc = model_module(m, at.mod, under, strlen(under), &at.mod, e);

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* plain - pickles of anything, for other readers. */
+#ifndef FORMAT_PYTORCH_PLAIN_H
+#define FORMAT_PYTORCH_PLAIN_H
+
+#include <stdint.h>
+
+struct err;
+struct model;
+struct source;
+
+/*
+ * Adds what the pickle at off holds, beneath the module `under` (NULL: the
+ * root).  Nothing is executed.
+ */
+int torch_pickle_read(struct source *src, uint64_t off, const char *under,
+		      struct model *m, struct err *e);
+
+#endif
