@@ -21,9 +21,11 @@
 	X(loss)								       \
 	X(matmul)							       \
 	X(ml)								       \
+	X(ml_label)							       \
 	X(ml_tree)							       \
 	X(ms_attention)							       \
 	X(ms_fused)							       \
+	X(ms_grouped)							       \
 	X(ms_more)							       \
 	X(ms_quant)							       \
 	X(newest)							       \
@@ -36,6 +38,7 @@
 	X(reduce)							       \
 	X(resize)							       \
 	X(sample)							       \
+	X(scan)								       \
 	X(scatter)							       \
 	X(search)							       \
 	X(sequence)							       \

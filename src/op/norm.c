@@ -32,6 +32,11 @@ static void set(enum num t, void *p, size_t i, double v)
 		((float *)p)[i] = (float)v;
 }
 
+static enum dtype float_type(enum num t)
+{
+	return t == NUM_F64 ? DTYPE_F64 : DTYPE_F32;
+}
+
 /* Input i with one number a channel, in the type of input 0. */
 static int per_channel(struct op_call *c, size_t i, uint64_t channels,
 		       const void **out, struct err *e)
@@ -129,8 +134,8 @@ static int batch_running(struct op_call *c, const struct batch *b,
 	for (size_t i = 0; i < 2; i++) {
 		void *out;
 		int rc = op_alloc_as(c, i + 1, op_dtype(c, 3 + i),
-				     b->t == NUM_F64 ? DTYPE_F64 : DTYPE_F32,
-				     op_shape(c, 3 + i), &out, e);
+				     float_type(b->t), op_shape(c, 3 + i), &out,
+				     e);
 
 		if (rc < 0)
 			return rc;
@@ -292,8 +297,7 @@ static int broadcast_affine(struct op_call *c, size_t input, enum binary op,
 	if (rc == 0 && !shape_equal(&both, s))
 		return op_invalid(c, e, "input %zu does not fit", input);
 	if (rc == 0)
-		rc = op_data_as(c, input, op_compute_type(c->in[0].dtype),
-				&in[1], e);
+		rc = op_data_as(c, input, float_type(t), &in[1], e);
 	if (rc < 0)
 		return rc;
 	op_stride_plan(&p, s, shapes, 2);
@@ -319,7 +323,7 @@ int norm_layer(struct op_call *c, const struct layer *l, const void *x,
 	fused = (!op_has(c, l->scale) || op_nelems(c, l->scale) == p.n) &&
 		(!op_has(c, l->bias) || op_nelems(c, l->bias) == p.n);
 	if (fused) {
-		enum dtype t = op_compute_type(c->in[0].dtype);
+		enum dtype t = float_type(l->type);
 
 		rc = op_data_as(c, l->scale, t, &p.scale, e);
 		if (rc == 0)
@@ -345,8 +349,7 @@ static int alloc_statistic(struct op_call *c, size_t i, enum num t,
 	*out = NULL;
 	if (!op_wants(c, i))
 		return 0;
-	return op_alloc_as(c, i, DTYPE_F32,
-			   t == NUM_F64 ? DTYPE_F64 : DTYPE_F32, s, out, e);
+	return op_alloc_as(c, i, DTYPE_F32, float_type(t), s, out, e);
 }
 
 static int eval_layer(struct op_call *c, struct err *e)
