@@ -42,21 +42,22 @@ struct quant_decoder {
 #define QUANT_AVX2
 #endif
 
-#define QUANT_LOOP(suffix, name, bytes, elems)                           \
-	static void name##_##suffix(const uint8_t *src, out_float *dst,  \
-				    size_t nblocks)                      \
-	{                                                                \
-		for (; nblocks > 0; nblocks--) {                         \
-			name(src, dst);                                  \
-			src += (bytes);                                  \
-			dst += (elems);                                  \
-		}                                                        \
+#define QUANT_LOOP(suffix, name, bytes, elems)                          \
+	static void name##_##suffix(const uint8_t *src, out_float *dst, \
+				    size_t nblocks)                     \
+	{                                                               \
+		for (; nblocks > 0; nblocks--) {                        \
+			name(src, dst);                                 \
+			src += (bytes);                                 \
+			dst += (elems);                                 \
+		}                                                       \
 	}
 
-#define QUANT_DECODER(name, bytes, elems)                               \
-	QUANT_LOOP(any, name, bytes, elems)                             \
-	QUANT_AVX2 QUANT_LOOP(avx2, name, bytes, elems)                 \
-	const struct quant_decoder quant_##name = {name##_any, name##_avx2};
+#define QUANT_DECODER(name, bytes, elems)                              \
+	QUANT_LOOP(any, name, bytes, elems)                            \
+	QUANT_AVX2 QUANT_LOOP(avx2, name, bytes, elems)                \
+		const struct quant_decoder quant_##name = {name##_any, \
+							   name##_avx2};
 
 /* False when t is no quantised type. */
 bool quant_widen(enum dtype t, const uint8_t *src, void *dst, size_t nelems);

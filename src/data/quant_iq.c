@@ -134,12 +134,11 @@ QUANT_INLINE void iq3_s(const uint8_t *b, out_float *dst)
 
 		for (int l = 0; l < 4; l++) {
 			int first = q[2 * l] | (high >> 2 * l & 256);
-			int second = q[2 * l + 1] |
-				     (high >> (2 * l + 1) & 256);
+			int second = q[2 * l + 1] | (high >> (2 * l + 1) & 256);
 
-			rows[l] = negate(two_rows(quant_iq3s[first],
-						  quant_iq3s[second]),
-					 b[74 + 4 * g + l]);
+			rows[l] = negate(
+				two_rows(quant_iq3s[first], quant_iq3s[second]),
+				b[74 + 4 * g + l]);
 		}
 		scale_rows(dst + 32 * g, rows, scale, scale);
 	}
@@ -167,8 +166,7 @@ QUANT_INLINE void iq1_s(const uint8_t *b, out_float *dst)
 		int shift = h & 0x8000 ? -1 : 1;
 
 		for (int l = 0; l < 4; l++) {
-			uint32_t idx = b[2 + 4 * g + l] |
-				       (h >> 3 * l & 7) << 8;
+			uint32_t idx = b[2 + 4 * g + l] | (h >> 3 * l & 7) << 8;
 
 			shift_row(dst + 32 * g + 8 * l, quant_iq1s[idx], shift,
 				  scale);

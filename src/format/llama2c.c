@@ -109,9 +109,8 @@ static bool has_right_size(const struct input *in, const struct header *h)
 	return total == source_size(in->file);
 }
 
-static int add_part(const struct input *in, const struct part *p,
-		    uint64_t off, uint64_t nbytes, struct model *m,
-		    struct err *e)
+static int add_part(const struct input *in, const struct part *p, uint64_t off,
+		    uint64_t nbytes, struct model *m, struct err *e)
 {
 	struct param_spec spec = {
 		.full_name = {p->name, strlen(p->name)},

@@ -34,8 +34,8 @@ static void read_widened(const struct param *p)
 	char buf[3000];
 	size_t got;
 
-	if (blob_status(p->data, NULL) < 0 ||
-	    !dtype_info(t.dtype)->descr || !shape_nelems(&t.shape, &nelems))
+	if (blob_status(p->data, NULL) < 0 || !dtype_info(t.dtype)->descr ||
+	    !shape_nelems(&t.shape, &nelems))
 		return;
 	b = blob_widen(blob_ref(p->data), t.dtype, nelems);
 	if (!b)

@@ -18,7 +18,7 @@
 
 struct golden {
 	enum dtype dtype;
-	int scales[2]; /* offsets of float16 scales; -1: none */
+	int scales[2];	  /* offsets of float16 scales; -1: none */
 	uint32_t in, out; /* CRC-32 */
 };
 
@@ -150,8 +150,8 @@ TEST(parts_of_a_blob)
 		uint8_t *in = malloc(BLOCKS_MAX * n);
 		float *want = malloc(4 * elems);
 		size_t len = make_blocks(g, in, n);
-		struct blob *b = blob_widen(blob_copy(in, len), g->dtype,
-					    elems);
+		struct blob *b =
+			blob_widen(blob_copy(in, len), g->dtype, elems);
 		uint8_t part[701];
 		struct err e = {0};
 
@@ -160,9 +160,9 @@ TEST(parts_of_a_blob)
 		for (uint64_t off = 0; off < b->size; off += 331) {
 			size_t got = 0;
 
-			CHECK_INT(blob_read(b, part, sizeof(part), off, &got,
-					    &e),
-				  0);
+			CHECK_INT(
+				blob_read(b, part, sizeof(part), off, &got, &e),
+				0);
 			CHECK(memcmp(part, (uint8_t *)want + off, got) == 0);
 		}
 		blob_unref(b);
@@ -191,7 +191,8 @@ TEST(byte_order)
 
 TEST(byte_order_of_plain_types)
 {
-	uint8_t in[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+	uint8_t in[16] = {1, 2,	 3,  4,	 5,  6,	 7,  8,
+			  9, 10, 11, 12, 13, 14, 15, 16};
 	static const uint8_t u32[8] = {4, 3, 2, 1, 8, 7, 6, 5};
 	static const uint8_t c64[8] = {1, 2, 3, 4, 5, 6, 7, 8};
 

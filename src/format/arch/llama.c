@@ -105,10 +105,14 @@ static bool has_layer(const struct builder *b, int64_t layer,
 		const char *module;
 		int64_t rows, cols;
 	} want[] = {
-		{n->attention_norm, w, 0}, {n->q, q, w},
-		{n->k, kv, w},		   {n->v, kv, w},
-		{n->o, w, q},		   {n->mlp_norm, w, 0},
-		{n->up, hidden, w},	   {n->gate, hidden, w},
+		{n->attention_norm, w, 0},
+		{n->q, q, w},
+		{n->k, kv, w},
+		{n->v, kv, w},
+		{n->o, w, q},
+		{n->mlp_norm, w, 0},
+		{n->up, hidden, w},
+		{n->gate, hidden, w},
 		{n->down, w, hidden},
 	};
 	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
@@ -302,17 +306,16 @@ static value_id rms_norm(struct builder *b, const char *module, value_id x)
 {
 	value_id w = stored(b, find_param(b, module, "weight"));
 
-	return emit(b,
-		    &(struct step){.module = module,
-				   .type = "RMSNormalization",
-				   .in = {x, w},
-				   .nin = 2,
-				   .attrs = {int_attr("axis", -1),
-					     {.name = "epsilon",
-					      .kind = ATTR_FLOAT,
-					      .n = 1,
-					      .f = b->spec->epsilon}},
-				   .nattrs = 2});
+	return emit(b, &(struct step){.module = module,
+				      .type = "RMSNormalization",
+				      .in = {x, w},
+				      .nin = 2,
+				      .attrs = {int_attr("axis", -1),
+						{.name = "epsilon",
+						 .kind = ATTR_FLOAT,
+						 .n = 1,
+						 .f = b->spec->epsilon}},
+				      .nattrs = 2});
 }
 
 /* ---- angles ---- */
@@ -351,8 +354,8 @@ static void angles(struct builder *b, value_id tokens)
 	value_id zero = constant_int(b, at, "zero", 0, 0);
 	value_id one = constant_int(b, at, "one", 0, 1);
 	value_id freq = divided(b, at, frequencies(b, at));
-	value_id n = emit2(b, at, "Squeeze", NULL, emit1(b, at, "Shape", tokens),
-			   axis0);
+	value_id n = emit2(b, at, "Squeeze", NULL,
+			   emit1(b, at, "Shape", tokens), axis0);
 	value_id pos = emit(b, &(struct step){.module = at,
 					      .type = "Range",
 					      .leaf = "positions",
@@ -378,16 +381,15 @@ static void angles(struct builder *b, value_id tokens)
 static value_id rotate(struct builder *b, const char *at, const char *leaf,
 		       value_id x, int64_t heads)
 {
-	return emit(b, &(struct step){
-			       .module = at,
-			       .type = "RotaryEmbedding",
-			       .leaf = leaf,
-			       .in = {x, b->cos, b->sin},
-			       .nin = 3,
-			       .attrs = {int_attr("num_heads", heads),
-					 int_attr("interleaved",
-						  b->spec->interleaved)},
-			       .nattrs = 2});
+	return emit(b, &(struct step){.module = at,
+				      .type = "RotaryEmbedding",
+				      .leaf = leaf,
+				      .in = {x, b->cos, b->sin},
+				      .nin = 3,
+				      .attrs = {int_attr("num_heads", heads),
+						int_attr("interleaved",
+							 b->spec->interleaved)},
+				      .nattrs = 2});
 }
 
 /* [n, hidden] → [1, n, hidden] */
@@ -433,16 +435,16 @@ static value_id attention(struct builder *b, int64_t layer, value_id x)
 	k = rotate(b, at, "rotated_k", batched(b, at, "k", k, axis),
 		   s->kv_heads);
 	v = batched(b, at, "v", v, axis);
-	mixed = emit(b, &(struct step){
-				.module = at,
-				.type = "Attention",
-				.in = {q, k, v},
-				.nin = 3,
-				.attrs = {int_attr("is_causal", 1),
-					  int_attr("q_num_heads", s->heads),
-					  int_attr("kv_num_heads",
-						   s->kv_heads)},
-				.nattrs = 3});
+	mixed = emit(
+		b,
+		&(struct step){.module = at,
+			       .type = "Attention",
+			       .in = {q, k, v},
+			       .nin = 3,
+			       .attrs = {int_attr("is_causal", 1),
+					 int_attr("q_num_heads", s->heads),
+					 int_attr("kv_num_heads", s->kv_heads)},
+			       .nattrs = 3});
 	mixed = emit2(b, at, "Squeeze", NULL, mixed, axis);
 	return projected(b, layer, n->o, mixed);
 }

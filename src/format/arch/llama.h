@@ -23,9 +23,9 @@ struct llama_names {
 	const char *attention_norm, *q, *k, *v, *o;
 	const char *attention; /* where the product of heads belongs */
 	const char *mlp_norm, *gate, *up, *down;
-	const char *mlp;	/* where the product of gate and up belongs */
-	const char *rope;	/* where angles are computed */
-	const char *factors;	/* divisors of frequencies; a parameter or NULL */
+	const char *mlp;     /* where the product of gate and up belongs */
+	const char *rope;    /* where angles are computed */
+	const char *factors; /* divisors of frequencies; a parameter or NULL */
 };
 
 struct llama {

@@ -37,8 +37,8 @@ static const struct {
 } known[] = {{"llama", true}, {"qwen2", false}};
 
 /* "llama." + name; fallback where there is no such number. */
-static int64_t get_int(const struct gguf *g, const char *arch,
-		       const char *name, int64_t fallback)
+static int64_t get_int(const struct gguf *g, const char *arch, const char *name,
+		       int64_t fallback)
 {
 	const struct gguf_key *k;
 	char key[96];
@@ -46,14 +46,13 @@ static int64_t get_int(const struct gguf *g, const char *arch,
 	snprintf(key, sizeof(key), "%s.%s", arch, name);
 	k = gguf_find(g, key);
 	if (!k || k->type == GGUF_STRING || k->type == GGUF_ARRAY ||
-	    k->type == GGUF_F32 || k->type == GGUF_F64 ||
-	    k->number > INT32_MAX)
+	    k->type == GGUF_F32 || k->type == GGUF_F64 || k->number > INT32_MAX)
 		return fallback;
 	return (int64_t)k->number;
 }
 
-static float get_float(const struct gguf *g, const char *arch,
-		       const char *name, float fallback)
+static float get_float(const struct gguf *g, const char *arch, const char *name,
+		       float fallback)
 {
 	const struct gguf_key *k;
 	uint32_t bits;

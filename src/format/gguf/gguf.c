@@ -127,8 +127,8 @@ static int read_parts(struct reading *r, struct source **parts, size_t n,
 }
 
 /* The parts of the model, of which the user named one. */
-static int find_parts(const struct input *in, struct source ***parts,
-		      size_t *n, uint64_t *total, struct err *e)
+static int find_parts(const struct input *in, struct source ***parts, size_t *n,
+		      uint64_t *total, struct err *e)
 {
 	struct gguf g = {.src = in->file, .arena = arena_new()};
 	int rc;
@@ -138,8 +138,7 @@ static int find_parts(const struct input *in, struct source ***parts,
 	rc = gguf_parse(&g, e);
 	if (rc == 0)
 		rc = gguf_open_split(in, &g, parts, n, e);
-	if (rc == 0 &&
-	    !gguf_get(&g, "split.tensors.count", GGUF_I32, total))
+	if (rc == 0 && !gguf_get(&g, "split.tensors.count", GGUF_I32, total))
 		*total = UINT64_MAX;
 	gguf_free(&g);
 	arena_free(g.arena);

@@ -58,7 +58,7 @@ struct gguf_key {
 struct gguf_tensor {
 	struct span name;
 	uint32_t rank;
-	uint32_t type; /* as in the file */
+	uint32_t type;		     /* as in the file */
 	int64_t dims[GGUF_RANK_MAX]; /* the first one varies fastest */
 	uint64_t off;		     /* in the data */
 	enum dtype dtype;	     /* DTYPE_NONE: unknown */

@@ -73,8 +73,8 @@ static int read_version(struct gguf *g, struct reader *r, struct err *e)
 	g->version = reader_u32(r);
 	if (r->bad)
 		return reader_error(r, e);
-	g->is_swapped = memcmp(magic, "FUGG", 4) == 0 ||
-			(g->version & 0xffff) == 0;
+	g->is_swapped =
+		memcmp(magic, "FUGG", 4) == 0 || (g->version & 0xffff) == 0;
 	if (g->is_swapped)
 		g->version = __builtin_bswap32(g->version);
 	if (g->version < 1 || g->version > 3)
@@ -108,9 +108,9 @@ static uint64_t key_number(const struct gguf *g, const struct gguf_key *k,
 	memcpy(&v, b, sizeof(v));
 	if (g->is_swapped)
 		v = __builtin_bswap64(v) >> (64 - bits);
-	return is_signed[k->type] ? (uint64_t)((int64_t)(v << (64 - bits)) >>
-					       (64 - bits))
-				  : v;
+	return is_signed[k->type]
+		       ? (uint64_t)((int64_t)(v << (64 - bits)) >> (64 - bits))
+		       : v;
 }
 
 static int read_key(struct gguf *g, struct reader *r, struct gguf_key *out,
@@ -130,8 +130,8 @@ static int read_key(struct gguf *g, struct reader *r, struct gguf_key *out,
 	gguf_value(g, r, out->type, NULL);
 	if (r->bad) {
 		reader_error(r, e);
-		return err_wrap(e, "%s", err_quote(quoted, out->name.p,
-						   out->name.len));
+		return err_wrap(e, "%s",
+				err_quote(quoted, out->name.p, out->name.len));
 	}
 	end = r->off;
 	if (out->type == GGUF_STRING)
@@ -210,7 +210,8 @@ static int measure(struct gguf_tensor *t, struct err *e)
 	if (t->dtype == DTYPE_NONE)
 		return 0;
 	if ((t->rank > 0 ? t->dims[0] : 1) % info->block_elems != 0)
-		return err_set(e, EINVAL, "rows of %lld elements in blocks of %u",
+		return err_set(e, EINVAL,
+			       "rows of %lld elements in blocks of %u",
 			       t->rank ? (long long)t->dims[0] : 1ll,
 			       info->block_elems);
 	if (!dtype_nbytes(t->dtype, nelems, &t->nbytes) ||
@@ -221,8 +222,8 @@ static int measure(struct gguf_tensor *t, struct err *e)
 	return 0;
 }
 
-static int read_tensor(struct gguf *g, struct reader *r,
-		       struct gguf_tensor *t, struct err *e)
+static int read_tensor(struct gguf *g, struct reader *r, struct gguf_tensor *t,
+		       struct err *e)
 {
 	char quoted[ERR_QUOTED], unknown[16];
 	int rc = read_name(g, r, TENSOR_BYTES_MAX, &t->name, e);
@@ -303,8 +304,7 @@ static int parse(struct gguf *g, struct reader *r, struct map *keys,
 	if (rc == 0)
 		rc = read_tensors(g, r, ntensors, tensors, e);
 	if (rc == 0)
-		g->data_off = (r->off + g->alignment - 1) &
-			      ~(g->alignment - 1);
+		g->data_off = (r->off + g->alignment - 1) & ~(g->alignment - 1);
 	return rc;
 }
 

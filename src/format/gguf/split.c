@@ -46,8 +46,8 @@ int gguf_check_split(const struct gguf *g, size_t i, size_t n, struct err *e)
 }
 
 static int open_part(const struct input *in, const char *name,
-		     size_t prefix_len, size_t i, size_t n,
-		     struct source **out, struct err *e)
+		     size_t prefix_len, size_t i, size_t n, struct source **out,
+		     struct err *e)
 {
 	char suffix[SUFFIX_BYTES + 1];
 	struct err why = {0};
@@ -65,9 +65,8 @@ static int open_part(const struct input *in, const char *name,
 	return rc < 0 ? err_set(e, why.code, "%s", why.msg) : 0;
 }
 
-static int open_parts(const struct input *in, const struct gguf *g,
-		      size_t no, struct source **parts, size_t n,
-		      struct err *e)
+static int open_parts(const struct input *in, const struct gguf *g, size_t no,
+		      struct source **parts, size_t n, struct err *e)
 {
 	const char *name = base_name(in->path);
 	size_t len = strlen(name);

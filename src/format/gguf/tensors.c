@@ -19,8 +19,7 @@ static int check_place(const struct gguf *g, const struct gguf_tensor *t,
 	uint64_t data = size > g->data_off ? size - g->data_off : 0;
 
 	if (t->off % g->alignment != 0)
-		return err_set(e, EINVAL,
-			       "data at %llu, no multiple of %llu",
+		return err_set(e, EINVAL, "data at %llu, no multiple of %llu",
 			       (unsigned long long)t->off,
 			       (unsigned long long)g->alignment);
 	if (t->off > data || t->nbytes > data - t->off)
@@ -120,10 +119,10 @@ static int add_all(struct gguf *g, const bool *bad, struct model *m,
 			rc = err_set(&why, EINVAL,
 				     "data overlaps another tensor's");
 		if (rc < 0 && !m->lenient)
-			return err_set(e, EINVAL, "%s: %s",
-				       err_quote(quoted, t->name.p,
-						 t->name.len),
-				       why.msg);
+			return err_set(
+				e, EINVAL, "%s: %s",
+				err_quote(quoted, t->name.p, t->name.len),
+				why.msg);
 		rc = add_param(g, t, rc < 0 ? why.msg : NULL, m, e);
 		if (rc < 0)
 			return rc;

@@ -180,8 +180,7 @@ static void read_numbers(const struct gguf *g, struct reader *r,
 	at->left = 0;
 }
 
-static void read_array(const struct gguf *g, struct reader *r,
-		       struct text *out)
+static void read_array(const struct gguf *g, struct reader *r, struct text *out)
 {
 	struct level levels[DEPTH_MAX];
 	size_t depth = 0;

@@ -65,8 +65,7 @@ static bool is_plain(const struct json *config)
 	bool slides = false;
 
 	for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++)
-		if (json_kind(json_member(config, absent[i])) !=
-		    JSON_KIND_NULL)
+		if (json_kind(json_member(config, absent[i])) != JSON_KIND_NULL)
 			return false;
 	json_get_bool(json_member(config, "use_sliding_window"), &slides);
 	return (!act || is_word(act, "silu")) && !slides &&

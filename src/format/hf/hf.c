@@ -76,8 +76,8 @@ static bool is_config(const char *name)
 /* ---- the folder ---- */
 
 struct folder {
-	char *weights;	/* owned; the best name; NULL: none */
-	size_t rank;	/* in the list of names */
+	char *weights; /* owned; the best name; NULL: none */
+	size_t rank;   /* in the list of names */
 	bool has_config;
 	char *config[CONFIG_FILES_MAX]; /* owned */
 	size_t nconfig;
@@ -292,11 +292,10 @@ static int read_folder(const struct input *in, const struct folder *f,
 	return rc == 0 ? add_config(in, f, m, e) : rc;
 }
 
-static int read_model(const struct input *in, struct model *m,
-		      struct err *e)
+static int read_model(const struct input *in, struct model *m, struct err *e)
 {
-	struct folder *f = in->dirfd >= 0 ? list_folder(in->dirfd)
-					  : calloc(1, sizeof(*f));
+	struct folder *f =
+		in->dirfd >= 0 ? list_folder(in->dirfd) : calloc(1, sizeof(*f));
 	int rc;
 
 	if (!f)

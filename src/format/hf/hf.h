@@ -24,8 +24,8 @@ struct source;
  * Reads the tensors an index names, in the order of the shards.  A shard that
  * cannot be had makes its tensors give that error, not the model.
  */
-int hf_read_index(const struct input *in, struct source *index,
-		  struct model *m, struct err *e);
+int hf_read_index(const struct input *in, struct source *index, struct model *m,
+		  struct err *e);
 
 /*
  * One file of weights, safetensors or PyTorch; wants says which tensors are

@@ -180,8 +180,8 @@ static int add_failed(struct index *x, const struct entry *t, int code,
 		.full_name = t->name,
 		.dtype_text = "unknown",
 	};
-	int rc = model_path(x->m, model_root(x->m), t->name.p, t->name.len,
-			    ".", &spec.module, &spec.name, e);
+	int rc = model_path(x->m, model_root(x->m), t->name.p, t->name.len, ".",
+			    &spec.module, &spec.name, e);
 
 	if (rc < 0)
 		return rc;

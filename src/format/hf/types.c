@@ -22,12 +22,18 @@ static const struct {
 	enum family family;
 	const char *prefix; /* of its classes */
 } families[] = {
-	{"llama", LLAMA, "Llama"},     {"mistral", LLAMA, "Mistral"},
-	{"mixtral", LLAMA, "Mixtral"}, {"qwen2", LLAMA, "Qwen2"},
-	{"qwen3", LLAMA, "Qwen3"},     {"gemma", LLAMA, "Gemma"},
-	{"gemma2", LLAMA, "Gemma2"},   {"phi3", LLAMA, "Phi3"},
-	{"olmo2", LLAMA, "Olmo2"},     {"gpt2", GPT2, "GPT2"},
-	{"bert", BERT, "Bert"},	       {"roberta", BERT, "Roberta"},
+	{"llama", LLAMA, "Llama"},
+	{"mistral", LLAMA, "Mistral"},
+	{"mixtral", LLAMA, "Mixtral"},
+	{"qwen2", LLAMA, "Qwen2"},
+	{"qwen3", LLAMA, "Qwen3"},
+	{"gemma", LLAMA, "Gemma"},
+	{"gemma2", LLAMA, "Gemma2"},
+	{"phi3", LLAMA, "Phi3"},
+	{"olmo2", LLAMA, "Olmo2"},
+	{"gpt2", GPT2, "GPT2"},
+	{"bert", BERT, "Bert"},
+	{"roberta", BERT, "Roberta"},
 	{"t5", T5, "T5"},
 };
 
@@ -153,8 +159,7 @@ static int set_type(struct model *m, struct module *mod, enum family family,
 	return 0;
 }
 
-static int add_line(struct model *m, const struct json *config,
-		    const char *key)
+static int add_line(struct model *m, const struct json *config, const char *key)
 {
 	size_t len;
 	const char *s = json_get_string(json_member(config, key), &len);
@@ -183,8 +188,8 @@ int hf_set_types(struct model *m, const struct json *config, struct err *e)
 	const struct json *list = json_member(config, "architectures");
 	size_t len;
 	const char *name = json_get_string(json_item(list, 0), &len);
-	const char *type = json_get_string(json_member(config, "model_type"),
-					   &len);
+	const char *type =
+		json_get_string(json_member(config, "model_type"), &len);
 	int rc = 0;
 
 	if (name) {
