@@ -142,16 +142,34 @@ QUANT_INLINE void scale32(out_float *dst, const int8_t *q, float d)
 		dst[i] = d * (float)q[i];
 }
 
-/* Low nibbles, then high ones, of 16 bytes. */
-QUANT_INLINE void nibbles16(int8_t *q, const uint8_t *src)
+/*
+ * Eight signed bytes in one number, the lowest first.  Rows are made in
+ * registers: what is stored in parts and loaded as a whole stalls.
+ */
+QUANT_INLINE void scale_row(out_float *dst, uint64_t row, float d)
 {
-	uint8_t in[16];
+	int8_t q[8];
 
-	memcpy(in, src, sizeof(in));
-	for (int i = 0; i < 16; i++)
-		q[i] = in[i] & 15;
-	for (int i = 0; i < 16; i++)
-		q[16 + i] = in[i] >> 4;
+	memcpy(q, &row, sizeof(q));
+	for (int i = 0; i < 8; i++)
+		dst[i] = d * (float)q[i];
+}
+
+#define EACH_BYTE(v) ((v)*0x0101010101010101u)
+
+/* Every byte, below 128, minus v. */
+QUANT_INLINE uint64_t minus_each(uint64_t row, uint8_t v)
+{
+	return ((row | EACH_BYTE(0x80u)) - EACH_BYTE((uint64_t)v)) ^
+	       EACH_BYTE(0x80u);
+}
+
+QUANT_INLINE uint64_t load_u64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
 }
 
 /* 0xff in byte j where bit j of b is set, else 0. */

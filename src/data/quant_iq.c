@@ -30,21 +30,10 @@ QUANT_INLINE uint64_t two_rows(uint32_t first, uint32_t second)
 	return first | (uint64_t)second << 32;
 }
 
-QUANT_INLINE void scale_rows(out_float *dst, const uint64_t *rows, float lower,
-			     float upper)
-{
-	int8_t q[32];
-
-	memcpy(q, rows, sizeof(q));
-	scale16(dst, q, lower);
-	scale16(dst + 16, q + 16, upper);
-}
-
 /* f16 d | per group of 32: u32 indices, u32 with 4 x 7 signs and a scale */
 QUANT_INLINE void iq2_xxs(const uint8_t *b, out_float *dst)
 {
 	float d = load_half(b);
-	uint64_t rows[4];
 
 	for (int g = 0; g < 8; g++) {
 		uint32_t idx = load_u32(b + 2 + 8 * g);
@@ -52,9 +41,10 @@ QUANT_INLINE void iq2_xxs(const uint8_t *b, out_float *dst)
 		float scale = d * (0.5f + (float)(w >> 28)) * 0.25f;
 
 		for (int l = 0; l < 4; l++)
-			rows[l] = negate(quant_iq2xxs[idx >> 8 * l & 255],
-					 signs7(w >> 7 * l));
-		scale_rows(dst + 32 * g, rows, scale, scale);
+			scale_row(dst + 32 * g + 8 * l,
+				  negate(quant_iq2xxs[idx >> 8 * l & 255],
+					 signs7(w >> 7 * l)),
+				  scale);
 	}
 }
 
@@ -67,18 +57,19 @@ QUANT_INLINE float nibble_scale(float d, unsigned nibble)
 QUANT_INLINE void iq2_xs(const uint8_t *b, out_float *dst)
 {
 	float d = load_half(b);
-	uint64_t rows[4];
 
 	for (int g = 0; g < 8; g++) {
 		uint8_t s = b[66 + g];
+		float scales[2] = {nibble_scale(d, s & 15),
+				   nibble_scale(d, s >> 4)};
 
 		for (int l = 0; l < 4; l++) {
 			uint32_t w = load_u16(b + 2 + 8 * g + 2 * l);
 
-			rows[l] = negate(quant_iq2xs[w & 511], signs7(w >> 9));
+			scale_row(dst + 32 * g + 8 * l,
+				  negate(quant_iq2xs[w & 511], signs7(w >> 9)),
+				  scales[l / 2]);
 		}
-		scale_rows(dst + 32 * g, rows, nibble_scale(d, s & 15),
-			   nibble_scale(d, s >> 4));
 	}
 }
 
@@ -86,18 +77,19 @@ QUANT_INLINE void iq2_xs(const uint8_t *b, out_float *dst)
 QUANT_INLINE void iq2_s(const uint8_t *b, out_float *dst)
 {
 	float d = load_half(b);
-	uint64_t rows[4];
 
 	for (int g = 0; g < 8; g++) {
 		uint8_t s = b[74 + g], high = b[66 + g];
+		float scales[2] = {nibble_scale(d, s & 15),
+				   nibble_scale(d, s >> 4)};
 
 		for (int l = 0; l < 4; l++) {
 			int idx = b[2 + 4 * g + l] | (high >> 2 * l & 3) << 8;
 
-			rows[l] = negate(quant_iq2s[idx], b[34 + 4 * g + l]);
+			scale_row(dst + 32 * g + 8 * l,
+				  negate(quant_iq2s[idx], b[34 + 4 * g + l]),
+				  scales[l / 2]);
 		}
-		scale_rows(dst + 32 * g, rows, nibble_scale(d, s & 15),
-			   nibble_scale(d, s >> 4));
 	}
 }
 
@@ -105,7 +97,6 @@ QUANT_INLINE void iq2_s(const uint8_t *b, out_float *dst)
 QUANT_INLINE void iq3_xxs(const uint8_t *b, out_float *dst)
 {
 	float d = load_half(b);
-	uint64_t rows[4];
 
 	for (int g = 0; g < 8; g++) {
 		const uint8_t *q = b + 2 + 8 * g;
@@ -113,10 +104,11 @@ QUANT_INLINE void iq3_xxs(const uint8_t *b, out_float *dst)
 		float scale = d * (0.5f + (float)(w >> 28)) * 0.5f;
 
 		for (int l = 0; l < 4; l++)
-			rows[l] = negate(two_rows(quant_iq3xxs[q[2 * l]],
+			scale_row(dst + 32 * g + 8 * l,
+				  negate(two_rows(quant_iq3xxs[q[2 * l]],
 						  quant_iq3xxs[q[2 * l + 1]]),
-					 signs7(w >> 7 * l));
-		scale_rows(dst + 32 * g, rows, scale, scale);
+					 signs7(w >> 7 * l)),
+				  scale);
 	}
 }
 
@@ -124,7 +116,6 @@ QUANT_INLINE void iq3_xxs(const uint8_t *b, out_float *dst)
 QUANT_INLINE void iq3_s(const uint8_t *b, out_float *dst)
 {
 	float d = load_half(b);
-	uint64_t rows[4];
 
 	for (int g = 0; g < 8; g++) {
 		const uint8_t *q = b + 2 + 8 * g;
@@ -136,11 +127,12 @@ QUANT_INLINE void iq3_s(const uint8_t *b, out_float *dst)
 			int first = q[2 * l] | (high >> 2 * l & 256);
 			int second = q[2 * l + 1] | (high >> (2 * l + 1) & 256);
 
-			rows[l] = negate(
-				two_rows(quant_iq3s[first], quant_iq3s[second]),
-				b[74 + 4 * g + l]);
+			scale_row(dst + 32 * g + 8 * l,
+				  negate(two_rows(quant_iq3s[first],
+						  quant_iq3s[second]),
+					 b[74 + 4 * g + l]),
+				  scale);
 		}
-		scale_rows(dst + 32 * g, rows, scale, scale);
 	}
 }
 

@@ -6,22 +6,20 @@
 #include "data/quant.h"
 
 /* Field `shift` of 32 bytes. */
-QUANT_INLINE void fields32(int8_t *q, const uint8_t *src, int shift, int mask)
+QUANT_INLINE void fields32(uint8_t *q, const uint8_t *src, int shift,
+			   uint8_t mask)
 {
-	uint8_t in[32];
-
-	memcpy(in, src, sizeof(in));
 	for (int i = 0; i < 32; i++)
-		q[i] = (int8_t)(in[i] >> shift & mask);
+		q[i] = (uint8_t)(src[i] >> shift) & mask;
 }
 
-QUANT_INLINE void minus16(out_float *dst, const int8_t *q, float d, float m)
+QUANT_INLINE void minus16(out_float *dst, const uint8_t *q, float d, float m)
 {
 	for (int i = 0; i < 16; i++)
 		dst[i] = d * (float)q[i] - m;
 }
 
-QUANT_INLINE void minus32(out_float *dst, const int8_t *q, float d, float m)
+QUANT_INLINE void minus32(out_float *dst, const uint8_t *q, float d, float m)
 {
 	for (int i = 0; i < 32; i++)
 		dst[i] = d * (float)q[i] - m;
@@ -31,7 +29,7 @@ QUANT_INLINE void minus32(out_float *dst, const int8_t *q, float d, float m)
 QUANT_INLINE void q2_k(const uint8_t *b, out_float *dst)
 {
 	float d = load_half(b + 80), dmin = load_half(b + 82);
-	int8_t q[32];
+	uint8_t q[32];
 
 	for (int g = 0; g < 8; g++) {
 		const uint8_t *sc = b + 2 * g;
@@ -57,13 +55,18 @@ QUANT_INLINE int scale_q3(const uint8_t *s, int k)
 QUANT_INLINE void q3_k(const uint8_t *b, out_float *dst)
 {
 	float d = load_half(b + 108);
-	int8_t q[32], high[32];
+	uint8_t low[32], high[32];
+	int8_t q[32];
 
 	for (int g = 0; g < 8; g++) {
-		fields32(q, b + 32 + 32 * (g / 4), 2 * (g % 4), 3);
+		fields32(low, b + 32 + 32 * (g / 4), 2 * (g % 4), 3);
 		fields32(high, b, g, 1);
 		for (int i = 0; i < 32; i++)
-			q[i] = (int8_t)(q[i] + 4 * high[i] - 4);
+			high[i] = (uint8_t)(high[i] + high[i]);
+		for (int i = 0; i < 32; i++)
+			low[i] = (uint8_t)(low[i] + high[i] + high[i]);
+		for (int i = 0; i < 32; i++)
+			q[i] = (int8_t)(low[i] - 4);
 		for (int k = 0; k < 2; k++)
 			scale16(dst + 32 * g + 16 * k, q + 16 * k,
 				d * (float)scale_q3(b + 96, 2 * g + k));
@@ -86,7 +89,7 @@ QUANT_INLINE void scale_q4(const uint8_t *s, int g, int *scale, int *min)
 QUANT_INLINE void q4_k(const uint8_t *b, out_float *dst)
 {
 	float d = load_half(b), dmin = load_half(b + 2);
-	int8_t q[32];
+	uint8_t q[32];
 
 	for (int g = 0; g < 8; g++) {
 		int scale, min;
@@ -101,7 +104,7 @@ QUANT_INLINE void q4_k(const uint8_t *b, out_float *dst)
 QUANT_INLINE void q5_k(const uint8_t *b, out_float *dst)
 {
 	float d = load_half(b), dmin = load_half(b + 2);
-	int8_t q[32], high[32];
+	uint8_t q[32], high[32];
 
 	for (int g = 0; g < 8; g++) {
 		int scale, min;
@@ -110,7 +113,7 @@ QUANT_INLINE void q5_k(const uint8_t *b, out_float *dst)
 		fields32(q, b + 48 + 32 * (g / 2), 4 * (g % 2), 15);
 		fields32(high, b + 16, g, 1);
 		for (int i = 0; i < 32; i++)
-			q[i] = (int8_t)(q[i] + 16 * high[i]);
+			q[i] |= (uint8_t)(high[i] << 4);
 		minus32(dst + 32 * g, q, d * (float)scale, dmin * (float)min);
 	}
 }
@@ -119,16 +122,19 @@ QUANT_INLINE void q5_k(const uint8_t *b, out_float *dst)
 QUANT_INLINE void q6_k(const uint8_t *b, out_float *dst)
 {
 	float d = load_half(b + 208);
-	int8_t q[32], high[32];
+	uint8_t low[32], high[32];
+	int8_t q[32];
 
 	for (int i = 0; i < 8; i++) {
 		int h = i / 4, g = i % 4;
 		const uint8_t *sc = b + 192 + 2 * i;
 
-		fields32(q, b + 64 * h + 32 * (g % 2), g / 2 * 4, 15);
+		fields32(low, b + 64 * h + 32 * (g % 2), g / 2 * 4, 15);
 		fields32(high, b + 128 + 32 * h, 2 * g, 3);
 		for (int k = 0; k < 32; k++)
-			q[k] = (int8_t)((q[k] | high[k] << 4) - 32);
+			low[k] |= (uint8_t)(high[k] << 4);
+		for (int k = 0; k < 32; k++)
+			q[k] = (int8_t)(low[k] - 32);
 		for (int k = 0; k < 2; k++)
 			scale16(dst + 32 * i + 16 * k, q + 16 * k,
 				d * (float)(int8_t)sc[k]);

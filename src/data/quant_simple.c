@@ -5,130 +5,106 @@
  */
 #include "data/quant.h"
 
-/* f16 d | 16 bytes: element i is the low, 16 + i the high nibble of byte i */
-QUANT_INLINE void q4_0(const uint8_t *b, out_float *dst)
+/* Row i of four: low nibbles of 16 bytes, then high ones. */
+QUANT_INLINE uint64_t four_bits(const uint8_t *src, int i)
 {
-	int8_t q[32];
-
-	nibbles16(q, b + 2);
-	for (int i = 0; i < 32; i++)
-		q[i] = (int8_t)(q[i] - 8);
-	scale32(dst, q, load_half(b));
+	return load_u64(src + 8 * (i % 2)) >> 4 * (i / 2) & EACH_BYTE(0x0fu);
 }
 
-QUANT_INLINE void offset32(out_float *dst, const int8_t *q, float d, float m)
+/* f16 d | nibbles */
+QUANT_INLINE void q4_0(const uint8_t *b, out_float *dst)
 {
-	for (int i = 0; i < 32; i++)
+	float d = load_half(b);
+
+	for (int i = 0; i < 4; i++)
+		scale_row(dst + 8 * i, minus_each(four_bits(b + 2, i), 8), d);
+}
+
+QUANT_INLINE void offset_row(out_float *dst, uint64_t row, float d, float m)
+{
+	int8_t q[8];
+
+	memcpy(q, &row, sizeof(q));
+	for (int i = 0; i < 8; i++)
 		dst[i] = (float)q[i] * d + m;
 }
 
 /* f16 d | f16 m | nibbles */
 QUANT_INLINE void q4_1(const uint8_t *b, out_float *dst)
 {
-	int8_t q[32];
-
-	nibbles16(q, b + 4);
-	offset32(dst, q, load_half(b), load_half(b + 2));
-}
-
-/* Nibbles with a fifth bit from 32 bits before them. */
-QUANT_INLINE void five_bits(int8_t *q, const uint8_t *b)
-{
-	uint64_t high[4];
-	int8_t h[32];
+	float d = load_half(b), m = load_half(b + 2);
 
 	for (int i = 0; i < 4; i++)
-		high[i] = mask_bits(b[i]) & 0x1010101010101010u;
-	memcpy(h, high, sizeof(h));
-	nibbles16(q, b + 4);
-	for (int i = 0; i < 32; i++)
-		q[i] |= h[i];
+		offset_row(dst + 8 * i, four_bits(b + 4, i), d, m);
+}
+
+/* Row i of four: nibbles, and the fifth bits from before them. */
+QUANT_INLINE uint64_t five_bits(const uint8_t *high, int i)
+{
+	return four_bits(high + 4, i) | (mask_bits(high[i]) & EACH_BYTE(0x10u));
 }
 
 /* f16 d | u32 fifth bits | nibbles */
 QUANT_INLINE void q5_0(const uint8_t *b, out_float *dst)
 {
-	int8_t q[32];
+	float d = load_half(b);
 
-	five_bits(q, b + 2);
-	for (int i = 0; i < 32; i++)
-		q[i] = (int8_t)(q[i] - 16);
-	scale32(dst, q, load_half(b));
+	for (int i = 0; i < 4; i++)
+		scale_row(dst + 8 * i, minus_each(five_bits(b + 2, i), 16), d);
 }
 
 /* f16 d | f16 m | u32 fifth bits | nibbles */
 QUANT_INLINE void q5_1(const uint8_t *b, out_float *dst)
 {
-	int8_t q[32];
+	float d = load_half(b), m = load_half(b + 2);
 
-	five_bits(q, b + 4);
-	offset32(dst, q, load_half(b), load_half(b + 2));
+	for (int i = 0; i < 4; i++)
+		offset_row(dst + 8 * i, five_bits(b + 4, i), d, m);
 }
 
 /* f16 d | i8 q[32] */
 QUANT_INLINE void q8_0(const uint8_t *b, out_float *dst)
 {
-	int8_t q[32];
+	float d = load_half(b);
 
-	memcpy(q, b + 2, sizeof(q));
-	scale32(dst, q, load_half(b));
+	for (int i = 0; i < 4; i++)
+		scale_row(dst + 8 * i, load_u64(b + 2 + 8 * i), d);
 }
 
 /* f32 d | i8 q[256] | i16 sums[16] */
 QUANT_INLINE void q8_k(const uint8_t *b, out_float *dst)
 {
 	float d = bits_float(load_u32(b));
-	int8_t q[32];
 
-	for (int g = 0; g < 8; g++) {
-		memcpy(q, b + 4 + 32 * g, sizeof(q));
-		scale32(dst + 32 * g, q, d);
-	}
+	for (int i = 0; i < 32; i++)
+		scale_row(dst + 8 * i, load_u64(b + 4 + 8 * i), d);
 }
 
 /* f16 d | 128 bits: plus or minus d */
 QUANT_INLINE void q1_0(const uint8_t *b, out_float *dst)
 {
 	float d = load_half(b);
-	uint64_t signs[4];
-	int8_t q[32];
 
-	for (int g = 0; g < 4; g++) {
-		for (int i = 0; i < 4; i++)
-			signs[i] = mask_bits(b[2 + 4 * g + i]) &
-				   0x0202020202020202u;
-		memcpy(q, signs, sizeof(q));
-		for (int i = 0; i < 32; i++)
-			q[i] = (int8_t)(q[i] - 1);
-		scale32(dst + 32 * g, q, d);
-	}
+	for (int i = 0; i < 16; i++)
+		scale_row(dst + 8 * i, ~mask_bits(b[2 + i]) | EACH_BYTE(1u), d);
 }
 
-/* Four fields of two bits from every byte, minus one; in order. */
-QUANT_INLINE void two_bits(int8_t *q, const uint8_t *src)
+/* Four fields of two bits, a byte each. */
+QUANT_INLINE uint32_t two_bits(uint32_t v)
 {
-	uint8_t in[8];
-	uint32_t v[8];
-
-	memcpy(in, src, sizeof(in));
-	for (int i = 0; i < 8; i++)
-		v[i] = (in[i] | (uint32_t)in[i] << 6 | (uint32_t)in[i] << 12 |
-			(uint32_t)in[i] << 18) &
-		       0x03030303u;
-	memcpy(q, v, sizeof(v));
-	for (int i = 0; i < 32; i++)
-		q[i] = (int8_t)(q[i] - 1);
+	return (v | v << 6 | v << 12 | v << 18) & 0x03030303u;
 }
 
-/* f16 d | 64 x 2 bits */
+/* f16 d | 64 x 2 bits, minus one */
 QUANT_INLINE void q2_0(const uint8_t *b, out_float *dst)
 {
 	float d = load_half(b);
-	int8_t q[32];
 
-	for (int g = 0; g < 2; g++) {
-		two_bits(q, b + 2 + 8 * g);
-		scale32(dst + 32 * g, q, d);
+	for (int i = 0; i < 8; i++) {
+		const uint8_t *p = b + 2 + 2 * i;
+		uint64_t row = two_bits(p[0]) | (uint64_t)two_bits(p[1]) << 32;
+
+		scale_row(dst + 8 * i, minus_each(row, 1), d);
 	}
 }
 
@@ -136,12 +112,10 @@ QUANT_INLINE void q2_0(const uint8_t *b, out_float *dst)
 QUANT_INLINE void trits16(out_float *dst, const uint8_t *src, unsigned power,
 			  float d)
 {
-	uint8_t in[16];
 	int8_t q[16];
 
-	memcpy(in, src, sizeof(in));
 	for (int i = 0; i < 16; i++) {
-		uint16_t v = (uint8_t)(in[i] * power);
+		uint16_t v = (uint8_t)(src[i] * power);
 
 		q[i] = (int8_t)((uint16_t)(v * 3) >> 8);
 		q[i] = (int8_t)(q[i] - 1);
@@ -171,13 +145,13 @@ QUANT_INLINE void tq1_0(const uint8_t *b, out_float *dst)
 QUANT_INLINE void tq2_0(const uint8_t *b, out_float *dst)
 {
 	float d = load_half(b + 64);
-	uint8_t in[32];
 	int8_t q[32];
 
 	for (int g = 0; g < 8; g++) {
-		memcpy(in, b + 32 * (g / 4), sizeof(in));
+		const uint8_t *src = b + 32 * (g / 4);
+
 		for (int i = 0; i < 32; i++)
-			q[i] = (int8_t)((in[i] >> 2 * (g % 4) & 3) - 1);
+			q[i] = (int8_t)((src[i] >> 2 * (g % 4) & 3) - 1);
 		scale32(dst + 32 * g, q, d);
 	}
 }
