@@ -33,6 +33,34 @@ INLINE vec finish(const struct finish *f, vec x, struct spot s)
 	return x;
 }
 
+INLINE bool is_plain(const struct finish *f)
+{
+	return !f->row_bias && !f->row_scale && !f->col_bias && !f->add &&
+	       !(f->lo > -INFINITY) && !(f->hi < INFINITY);
+}
+
+/* One row of a block: V vectors. */
+INLINE void store_row(const struct tile *t, size_t row, const vec *acc, int V)
+{
+	const struct finish *f = t->finish;
+	float *c = t->c + row * t->ldc;
+
+	if (t->n >= (size_t)V * LANES && is_plain(f)) {
+		for (int v = 0; v < V; v++)
+			store(c + v * LANES, acc[v]);
+		return;
+	}
+	for (int v = 0; v < V; v++) {
+		size_t col = (size_t)v * LANES;
+		struct spot s = {row, col, row * t->ldc + col, t->n - col};
+
+		store_part(c + col, finish(f, acc[v], s), s.n);
+	}
+}
+
+/* How far ahead rows of A are fetched that may come from afar. */
+#define AHEAD 64
+
 /* A block of R rows and V vectors of columns, from row `row` of the tile. */
 #define BLOCK(R, V)                                                           \
 	static void block_##R##_##V(const struct tile *t, size_t row)         \
@@ -42,6 +70,7 @@ INLINE vec finish(const struct finish *f, vec x, struct spot s)
 		vec acc[R][V] = {0};                                          \
 		for (size_t p = 0; p < t->k; p++) {                           \
 			vec y[V];                                             \
+			__builtin_prefetch(a + p % R * a_row + AHEAD);        \
 			UNROLL for (int v = 0; v < V; v++) y[v] =             \
 				load(b + v * LANES);                          \
 			UNROLL for (int r = 0; r < R; r++)                    \
@@ -54,19 +83,7 @@ INLINE vec finish(const struct finish *f, vec x, struct spot s)
 			b += t->ldb;                                          \
 		}                                                             \
 		UNROLL for (int r = 0; r < R; r++)                            \
-		{                                                             \
-			UNROLL for (int v = 0; v < V; v++)                    \
-			{                                                     \
-				size_t col = (size_t)v * LANES;               \
-				struct spot s = {row + (size_t)r, col,        \
-						 (row + (size_t)r) * t->ldc + \
-							 col,                 \
-						 t->n - col};                 \
-				store_part(t->c + s.at,                       \
-					   finish(t->finish, acc[r][v], s),   \
-					   s.n);                              \
-			}                                                     \
-		}                                                             \
+			store_row(t, row + (size_t)r, acc[r], V);             \
 	}
 
 #ifdef __clang__

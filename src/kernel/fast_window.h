@@ -107,45 +107,41 @@ static void run_columns(const struct columns *c, size_t tap)
 			    c->out + (i * taps + tap) * c->ld);
 }
 
-INLINE vec depth_vec(const struct depth *d, const float *x, size_t stride)
+/* A NaN is greater than all else. */
+INLINE vec greater_vec(vec best, vec v)
 {
-	const struct window *w = d->w;
+	return select_vec((v > best) | (v != v), v, best);
+}
+
+/* What a call knows when it is compiled: the loops it has need no tests. */
+struct depth_kind {
+	size_t rows, cols, stride;
+	bool sums;
+};
+
+INLINE vec depth_vec(const struct depth *d, const float *x,
+		     const struct depth_kind k)
+{
 	const float *weight = d->weights;
-	vec acc = {0};
+	vec acc = k.sums ? (vec){0} : splat(-INFINITY);
 
-	for (size_t ky = 0; ky < w->kernel[1]; ky++) {
-		const float *row = x + ky * w->dilation[1] * d->ldx;
+	for (size_t ky = 0; ky < k.rows; ky++) {
+		const float *row = x + ky * d->w->dilation[1] * d->ldx;
 
-		for (size_t kx = 0; kx < w->kernel[2]; kx++) {
-			vec v = stride == 1 ? load(row) : load_even(row);
+		for (size_t kx = 0; kx < k.cols; kx++) {
+			vec v = k.stride == 1 ? load(row) : load_even(row);
 
-			acc += v * *weight++;
-			row += w->dilation[2];
+			if (k.sums)
+				acc += v * *weight++;
+			else
+				acc = greater_vec(acc, v);
+			row += d->w->dilation[2];
 		}
 	}
 	return acc;
 }
 
-/* A NaN is greater than all else. */
-INLINE vec greatest_vec(const struct depth *d, const float *x, size_t stride)
-{
-	const struct window *w = d->w;
-	vec best = splat(-INFINITY);
-
-	for (size_t ky = 0; ky < w->kernel[1]; ky++) {
-		const float *row = x + ky * w->dilation[1] * d->ldx;
-
-		for (size_t kx = 0; kx < w->kernel[2]; kx++) {
-			vec v = stride == 1 ? load(row) : load_even(row);
-
-			best = select_vec((v > best) | (v != v), v, best);
-			row += w->dilation[2];
-		}
-	}
-	return best;
-}
-
-INLINE void depth_plane(const struct depth *d, size_t stride)
+INLINE void depth_plane(const struct depth *d, const struct depth_kind k)
 {
 	const struct window *w = d->w;
 	size_t left = w->out[1] * w->out[2];
@@ -157,10 +153,7 @@ INLINE void depth_plane(const struct depth *d, size_t stride)
 		for (size_t i = 0; i < w->out[2]; i += LANES) {
 			struct spot s = {0, 0, (size_t)(out + i - d->out),
 					 left - i};
-			vec v = d->weights
-					? depth_vec(d, x + i * stride, stride)
-					: greatest_vec(d, x + i * stride,
-						       stride);
+			vec v = depth_vec(d, x + i * k.stride, k);
 
 			/* Beyond the row lies the next one, still to come. */
 			store_part(out + i, finish(d->finish, v, s), s.n);
@@ -172,8 +165,16 @@ INLINE void depth_plane(const struct depth *d, size_t stride)
 
 static void run_depth(const struct depth *d)
 {
-	if (d->w->stride[2] == 1)
-		depth_plane(d, 1);
+	const struct window *w = d->w;
+	size_t rows = w->kernel[1], cols = w->kernel[2];
+	size_t stride = w->stride[2];
+
+	if (!d->weights)
+		depth_plane(d, (struct depth_kind){rows, cols, stride, false});
+	else if (rows == 3 && cols == 3 && stride == 1)
+		depth_plane(d, (struct depth_kind){3, 3, 1, true});
+	else if (rows == 3 && cols == 3)
+		depth_plane(d, (struct depth_kind){3, 3, 2, true});
 	else
-		depth_plane(d, 2);
+		depth_plane(d, (struct depth_kind){rows, cols, stride, true});
 }
