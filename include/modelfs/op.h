@@ -18,6 +18,7 @@
 #include "modelfs/tensor.h"
 
 struct err;
+struct finish;
 struct op_call;
 
 #define OP_VARIADIC 255
@@ -63,7 +64,22 @@ struct op {
 	 * Only what these capture is then computed.
 	 */
 	int (*branches)(struct op_call *c, uint64_t *mask, struct err *e);
+	/*
+	 * Optional: true when eval, with these types and shapes, can do what
+	 * follows to each number before it is stored (op_call.followers).
+	 */
+	bool (*leads)(struct op_call *c);
+	/*
+	 * Optional: this node as part of another's eval; input `flow` is what
+	 * flows through.  f NULL: only asks, from types and shapes; returns an
+	 * op_stage or 0.  Else sets its part of f.  Same bits either way.
+	 */
+	int (*join)(struct op_call *c, size_t flow, struct finish *f,
+		    struct err *e);
 };
+
+/* What may follow, at most one of each, in this order. */
+enum op_stage { OP_STAGE_AFFINE = 1, OP_STAGE_ADD, OP_STAGE_LIMIT };
 
 /* NULL when no entry covers this operator at this opset. */
 const struct op *op_find(const char *domain, const char *type, int opset);
@@ -111,6 +127,10 @@ struct op_call {
 	const struct tensor *in; /* DTYPE_NONE: left out */
 	struct tensor *out;	 /* rank -1: unknown */
 	const struct tensor *captures; /* node->ncaptures; DTYPE_NONE: not needed */
+	/* Nodes to be done by this one's eval; their calls, in order. */
+	struct op_call *followers;
+	size_t nfollowers;
+	size_t flow; /* of a follower: the input that flows through */
 	struct op_scratch *scratch;    /* freed after the call */
 	bool inferring;
 };

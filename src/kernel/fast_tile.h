@@ -62,28 +62,28 @@ INLINE void store_row(const struct tile *t, size_t row, const vec *acc, int V)
 #define AHEAD 64
 
 /* A block of R rows and V vectors of columns, from row `row` of the tile. */
-#define BLOCK(R, V)                                                           \
-	static void block_##R##_##V(const struct tile *t, size_t row)         \
-	{                                                                     \
-		const float *a = t->a + row * t->a_row, *b = t->b;            \
-		size_t a_row = t->a_row;                                      \
-		vec acc[R][V] = {0};                                          \
-		for (size_t p = 0; p < t->k; p++) {                           \
-			vec y[V];                                             \
-			__builtin_prefetch(a + p % R * a_row + AHEAD);        \
-			UNROLL for (int v = 0; v < V; v++) y[v] =             \
-				load(b + v * LANES);                          \
-			UNROLL for (int r = 0; r < R; r++)                    \
-			{                                                     \
-				vec x = splat(a[(size_t)r * a_row]);          \
-				UNROLL for (int v = 0; v < V; v++)            \
-					acc[r][v] += x * y[v];                \
-			}                                                     \
-			a += t->a_col;                                        \
-			b += t->ldb;                                          \
-		}                                                             \
-		UNROLL for (int r = 0; r < R; r++)                            \
-			store_row(t, row + (size_t)r, acc[r], V);             \
+#define BLOCK(R, V)                                                    \
+	static void block_##R##_##V(const struct tile *t, size_t row)  \
+	{                                                              \
+		const float *a = t->a + row * t->a_row, *b = t->b;     \
+		size_t a_row = t->a_row;                               \
+		vec acc[R][V] = {0};                                   \
+		for (size_t p = 0; p < t->k; p++) {                    \
+			vec y[V];                                      \
+			__builtin_prefetch(a + p % R * a_row + AHEAD); \
+			UNROLL for (int v = 0; v < V; v++) y[v] =      \
+				load(b + v * LANES);                   \
+			UNROLL for (int r = 0; r < R; r++)             \
+			{                                              \
+				vec x = splat(a[(size_t)r * a_row]);   \
+				UNROLL for (int v = 0; v < V; v++)     \
+					acc[r][v] += x * y[v];         \
+			}                                              \
+			a += t->a_col;                                 \
+			b += t->ldb;                                   \
+		}                                                      \
+		UNROLL for (int r = 0; r < R; r++)                     \
+			store_row(t, row + (size_t)r, acc[r], V);      \
 	}
 
 #ifdef __clang__

@@ -6,6 +6,7 @@
 #include "kernel/binary.h"
 
 #include "kernel/unary.h"
+#include "kernel/fast.h"
 #include "op/impl.h"
 
 static bool gives_bool(const struct op_call *c)
@@ -84,6 +85,25 @@ static int common_type(struct op_call *c, enum dtype *out, struct err *e)
 
 static int equal_strings(struct op_call *c, const struct stride_plan *p,
 			 uint8_t *out, struct err *e);
+
+/* Adding as much as there is. */
+static int join_binary(struct op_call *c, size_t flow, struct finish *f,
+		       struct err *e)
+{
+	const void *p;
+	int rc;
+
+	if (c->op->arg != BINARY_ADD || c->in[0].dtype != DTYPE_F32 ||
+	    c->in[1].dtype != DTYPE_F32 || op_attr_int(c, "broadcast", 0) ||
+	    !shape_is_known(op_shape(c, 0)) ||
+	    !shape_equal(op_shape(c, 0), op_shape(c, 1)))
+		return 0;
+	if (!f)
+		return OP_STAGE_ADD;
+	rc = op_data_as(c, !flow, DTYPE_F32, &p, e);
+	f->add = p;
+	return rc;
+}
 
 static int eval_two(struct op_call *c, enum binary op, struct err *e)
 {
@@ -242,10 +262,10 @@ static int eval_fold(struct op_call *c, struct err *e)
 	return rc;
 }
 
-#define BINARY(type, since, op)                                   \
-	{                                                         \
-		ONNX, type, since, 2, 2, 1, 1, OP_WRITES_ALL, op, \
-			infer_binary, eval_binary                 \
+#define BINARY(type, since, op)                                        \
+	{                                                              \
+		ONNX, type, since, 2, 2, 1, 1, OP_WRITES_ALL, op,      \
+			infer_binary, eval_binary, .join = join_binary \
 	}
 #define FOLD(type, op)                                                       \
 	{                                                                    \

@@ -195,6 +195,11 @@ static int run_fast(struct op_call *c, const struct conv *v, enum conv_way way,
 		rc = get_weights(c, v, way, &w, e);
 	if (rc == 0)
 		rc = op_in_f32(c, 2, &finish.row_bias, e);
+	for (size_t i = 0; i < c->nfollowers && rc == 0; i++) {
+		struct op_call *f = &c->followers[i];
+
+		rc = f->op->join(f, f->flow, &finish, e);
+	}
 	if (rc == 0)
 		rc = op_out_as(c, 0, c->in[0].dtype, out, &y, e);
 	if (rc == 0)
@@ -237,6 +242,16 @@ static int get_operands(struct op_call *c, const struct conv *v,
 		rc = op_temp_array(c, scratch, num_size(v->type), &o->scratch,
 				   e);
 	return rc;
+}
+
+static bool leads_conv(struct op_call *c)
+{
+	struct conv v = {.type = NUM_F32};
+
+	return c->in[0].dtype == DTYPE_F32 && shape_is_known(op_shape(c, 0)) &&
+	       shape_is_known(op_shape(c, 1)) &&
+	       conv_plan(c, op_shape(c, 0), op_shape(c, 1), &v, NULL) == 0 &&
+	       choose_way(&v) != CONV_GENERAL;
 }
 
 static int eval_conv(struct op_call *c, struct err *e)
@@ -381,7 +396,8 @@ static int eval_conv_transpose(struct op_call *c, struct err *e)
 }
 
 const struct op ops_conv[] = {
-	{ONNX, "Conv", 1, 2, 3, 1, 1, OP_WRITES_ALL, 0, infer_conv, eval_conv},
+	{ONNX, "Conv", 1, 2, 3, 1, 1, OP_WRITES_ALL, 0, infer_conv, eval_conv,
+	 .leads = leads_conv},
 	{ONNX, "ConvTranspose", 1, 2, 3, 1, 1, 0, 0, infer_conv_transpose,
 	 eval_conv_transpose},
 	{0},

@@ -6,6 +6,7 @@
 
 #include "kernel/binary.h"
 #include "kernel/copy.h"
+#include "kernel/fast.h"
 #include "op/impl.h"
 #include "op/norm.h"
 #include "op/reduce.h"
@@ -147,11 +148,46 @@ static int batch_running(struct op_call *c, const struct batch *b,
 	return 0;
 }
 
+/* b->a and b->b from what is in b->v. */
+static void batch_affine(const struct op_call *c, struct batch *b)
+{
+	double epsilon = op_attr_float(c, "epsilon", 1e-5f);
+
+	for (uint64_t k = 0; k < b->channels; k++) {
+		double scale = get(b->t, b->v[0], k) /
+			       sqrt(get(b->t, b->v[3], k) + epsilon);
+
+		set(b->t, b->a, k, scale);
+		set(b->t, b->b, k,
+		    get(b->t, b->v[1], k) - get(b->t, b->v[2], k) * scale);
+	}
+}
+
+static int join_batch(struct op_call *c, size_t flow, struct finish *f,
+		      struct err *e)
+{
+	struct batch b;
+	int rc;
+
+	if (flow != 0 || c->in[0].dtype != DTYPE_F32 || c->nout != 1 ||
+	    op_shape(c, 0)->rank < 3 || c->node->opset < 9 ||
+	    op_attr_int(c, "training_mode", 0) != 0)
+		return 0;
+	if (!f)
+		return OP_STAGE_AFFINE;
+	rc = batch_read(c, &b, e);
+	if (rc < 0)
+		return rc;
+	batch_affine(c, &b);
+	f->row_scale = b.a;
+	f->row_shift = b.b;
+	return 0;
+}
+
 static int eval_batch(struct op_call *c, struct err *e)
 {
 	bool training =
 		c->node->opset >= 14 && op_attr_int(c, "training_mode", 0) != 0;
-	double epsilon = op_attr_float(c, "epsilon", 1e-5f);
 	struct channel_affine a;
 	void *stats[2], *out;
 	uint64_t per_item;
@@ -176,14 +212,7 @@ static int eval_batch(struct op_call *c, struct err *e)
 		rc = op_out_as(c, 0, c->in[0].dtype, op_shape(c, 0), &out, e);
 	if (rc < 0)
 		return rc;
-	for (uint64_t k = 0; k < b.channels; k++) {
-		double scale = get(b.t, b.v[0], k) /
-			       sqrt(get(b.t, b.v[3], k) + epsilon);
-
-		set(b.t, b.a, k, scale);
-		set(b.t, b.b, k,
-		    get(b.t, b.v[1], k) - get(b.t, b.v[2], k) * scale);
-	}
+	batch_affine(c, &b);
 	per_item = b.channels * b.inner;
 	a = (struct channel_affine){.type = b.t,
 				    .channels = b.channels,
@@ -536,7 +565,7 @@ static int eval_lp_norm(struct op_call *c, struct err *e)
 
 const struct op ops_norm[] = {
 	{ONNX, "BatchNormalization", 1, 5, 5, 1, 5, OP_WRITES_ALL, 0,
-	 infer_batch, eval_batch},
+	 infer_batch, eval_batch, .join = join_batch},
 	{ONNX, "InstanceNormalization", 1, 3, 3, 1, 1, OP_WRITES_ALL, 0,
 	 infer_same, eval_groups},
 	{ONNX, "GroupNormalization", 18, 3, 3, 1, 1, OP_WRITES_ALL, 0,

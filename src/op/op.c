@@ -130,6 +130,8 @@ int op_eval(struct op_call *c, struct err *e)
 
 	c->inferring = false;
 	c->scratch = NULL;
+	for (size_t i = 0; i < c->nfollowers; i++)
+		c->followers[i].scratch = NULL;
 	clear_outputs(c);
 	rc = check_arity(c, e);
 	if (rc == 0)
@@ -142,6 +144,8 @@ int op_eval(struct op_call *c, struct err *e)
 		rc = call_finish(c, e);
 	if (rc == 0)
 		rc = check_outputs(c, e);
+	for (size_t i = 0; i < c->nfollowers; i++)
+		call_free_scratch(&c->followers[i]);
 	call_free_scratch(c);
 	if (rc != 0) {
 		for (size_t i = 0; i < c->nout; i++)

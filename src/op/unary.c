@@ -2,6 +2,9 @@
 /* unary - one tensor in, one of the same shape out. */
 #include "kernel/unary.h"
 
+#include <math.h>
+
+#include "kernel/fast.h"
 #include "op/impl.h"
 
 static int infer_bool(struct op_call *c, struct err *e)
@@ -147,6 +150,40 @@ static int bound(struct op_call *c, const char *attr, size_t i, enum num t,
 	return 0;
 }
 
+static int join_clip(struct op_call *c, size_t flow, struct finish *f,
+		     struct err *e)
+{
+	struct clip_arg arg = {0};
+	double lo, hi;
+	int rc;
+
+	if (flow != 0 || c->in[0].dtype != DTYPE_F32)
+		return 0;
+	if (!f)
+		return OP_STAGE_LIMIT;
+	rc = bound(c, "min", 1, NUM_F32, &lo, &arg.lo, e);
+	if (rc == 0)
+		rc = bound(c, "max", 2, NUM_F32, &hi, &arg.hi, e);
+	if (rc < 0)
+		return rc;
+	f->lo = arg.lo ? *(const float *)arg.lo : -INFINITY;
+	f->hi = arg.hi ? *(const float *)arg.hi : INFINITY;
+	return 0;
+}
+
+static int join_unary(struct op_call *c, size_t flow, struct finish *f,
+		      struct err *e)
+{
+	(void)e;
+	if (flow != 0 || c->op->arg != UNARY_RELU ||
+	    c->in[0].dtype != DTYPE_F32)
+		return 0;
+	if (!f)
+		return OP_STAGE_LIMIT;
+	f->lo = 0;
+	return 0;
+}
+
 static int eval_clip(struct op_call *c, struct err *e)
 {
 	double lo, hi;
@@ -177,7 +214,7 @@ static int eval_clip(struct op_call *c, struct err *e)
 #define UNARY(type, since, op)                                                \
 	{                                                                     \
 		ONNX, type, since, 1, 1, 1, 1, OP_WRITES_ALL, op, infer_same, \
-			eval_unary                                            \
+			eval_unary, .join = join_unary                        \
 	}
 #define TEST(type, since, op, eval)                                    \
 	{                                                              \
@@ -211,7 +248,8 @@ const struct op ops_unary[] = {
 	UNARY("Erf", 9, UNARY_ERF),
 	TEST("IsNaN", 9, UNARY_IS_NAN, eval_unary),
 	TEST("IsInf", 10, UNARY_IS_INF, eval_is_inf),
-	{ONNX, "Clip", 1, 1, 3, 1, 1, OP_WRITES_ALL, 0, infer_same, eval_clip},
+	{ONNX, "Clip", 1, 1, 3, 1, 1, OP_WRITES_ALL, 0, infer_same, eval_clip,
+	 .join = join_clip},
 	{0},
 };
 

@@ -29,6 +29,7 @@ struct demand {
 struct job {
 	node_id id;
 	const struct node *n;
+	struct group group; /* nodes that run with it, itself the last */
 	uint32_t epoch;
 	struct tensor *in, *captures, *out;
 	double seconds;
@@ -213,6 +214,23 @@ static int gather(struct demand *d, struct job *j, struct err *e)
 	return rc;
 }
 
+/*
+ * engine.lock held.  The time of a group is its first node's, which leaves no
+ * bytes behind.
+ */
+static void publish_group(struct demand *d, struct job *j)
+{
+	uint32_t i;
+
+	for (i = 0; i + 1 < j->group.n; i++) {
+		struct node_state *s = &d->r->nodes[j->group.nodes[i]];
+
+		s->order = ++d->r->ncomputed;
+		s->seconds = i == 0 ? j->seconds : 0;
+		s->nbytes = 0;
+	}
+}
+
 /* engine.lock held. */
 static void publish(struct demand *d, struct job *j)
 {
@@ -220,8 +238,9 @@ static void publish(struct demand *d, struct job *j)
 	struct node_state *s = &r->nodes[j->id];
 	uint32_t k;
 
+	publish_group(d, j);
 	s->order = ++r->ncomputed;
-	s->seconds = j->seconds;
+	s->seconds = j->group.n > 1 ? 0 : j->seconds;
 	s->nbytes = 0;
 	r->seconds += j->seconds;
 	for (k = 0; k < j->n->nout; k++) {
@@ -290,6 +309,82 @@ static void drop_job(struct job *j)
 	free(j->out);
 }
 
+/* ---- nodes that run as one ---- */
+
+/* Inputs of member m; of what flows through it, the type alone. */
+static int gather_member(struct demand *d, const struct group *g, uint32_t m,
+			 struct op_call *c, struct err *e)
+{
+	const struct node *n = &d->r->g->nodes[g->nodes[m]];
+	struct tensor *in = calloc((size_t)n->nin + 1, sizeof(*in));
+	uint32_t k;
+	int rc = 0;
+
+	if (!in)
+		return err_nomem(e, n->nin * sizeof(*in));
+	*c = (struct op_call){.node = n,
+			      .op = d->r->prog->ops[g->nodes[m]],
+			      .env = &d->env.base,
+			      .nin = n->nin,
+			      .nout = 1,
+			      .in = in,
+			      .flow = g->flow[m]};
+	pthread_mutex_lock(&d->r->en->lock);
+	for (k = 0; k < n->nin; k++) {
+		if (n->in[k] == NO_VALUE)
+			continue;
+		in[k] = peek(d, n->in[k]);
+		if (m > 0 && k == g->flow[m]) {
+			blob_unref(in[k].data);
+			in[k].data = NULL;
+		}
+	}
+	if (m == 0)
+		d->env.constants = find_constants(d, n);
+	pthread_mutex_unlock(&d->r->en->lock);
+	for (k = 0; rc == 0 && k < n->nin; k++)
+		if (m == 0 || k != g->flow[m])
+			rc = load_missing(d, n->in[k], &in[k], e);
+	return rc;
+}
+
+static int evaluate_group(struct demand *d, struct job *j, struct err *e)
+{
+	struct op_call calls[GROUP_MAX] = {0};
+	struct tensor none[GROUP_MAX] = {0};
+	uint32_t m, k;
+	int rc = 0;
+
+	for (m = 0; m < j->group.n && rc == 0; m++) {
+		rc = gather_member(d, &j->group, m, &calls[m], e);
+		calls[m].out = &none[m];
+	}
+	d->env.followers = calls + 1;
+	d->env.nfollowers = j->group.n - 1;
+	if (rc == 0)
+		rc = exec_eval(&d->env, calls[0].op, calls[0].node, calls[0].in,
+			       NULL, j->out, e);
+	d->env.nfollowers = 0;
+	for (m = 0; m < j->group.n; m++) {
+		struct tensor *in = (struct tensor *)calls[m].in;
+
+		for (k = 0; in && k < calls[m].nin; k++)
+			tensor_drop(&in[k]);
+		free(in);
+	}
+	return rc;
+}
+
+static int evaluate_alone(struct demand *d, struct job *j, struct err *e)
+{
+	int rc = gather(d, j, e);
+
+	if (rc == 0)
+		rc = exec_eval(&d->env, d->r->prog->ops[j->id], j->n, j->in,
+			       j->captures, j->out, e);
+	return rc;
+}
+
 static int evaluate(struct demand *d, struct job *j, struct err *e)
 {
 	double start = now_seconds();
@@ -300,10 +395,7 @@ static int evaluate(struct demand *d, struct job *j, struct err *e)
 	j->out = calloc((size_t)j->n->nout + 1, sizeof(*j->out));
 	if (!j->in || !j->captures || !j->out)
 		return err_nomem(e, j->n->nin * sizeof(*j->in));
-	rc = gather(d, j, e);
-	if (rc == 0)
-		rc = exec_eval(&d->env, d->r->prog->ops[j->id], j->n, j->in,
-			       j->captures, j->out, e);
+	rc = j->group.n > 1 ? evaluate_group(d, j, e) : evaluate_alone(d, j, e);
 	if (rc == 0 && is_cancelled(d))
 		rc = err_set(e, EINTR, "interrupted");
 	if (rc < 0)
@@ -316,8 +408,10 @@ static int run_node(struct demand *d, node_id id, struct err *e)
 {
 	struct job j = {.id = id, .n = &d->r->g->nodes[id]};
 	struct err why = {0};
+	uint32_t i;
 	int rc;
 
+	group_of(d->plan, id, &j.group);
 	pthread_mutex_lock(&d->r->en->lock);
 	rc = claim(d, &j, e);
 	pthread_mutex_unlock(&d->r->en->lock);
@@ -329,7 +423,9 @@ static int run_node(struct demand *d, node_id id, struct err *e)
 			*e = why;
 	}
 	if (rc == 0 || rc == -EALREADY) {
-		plan_release_inputs(d->plan, j.n);
+		for (i = 0; i < j.group.n; i++)
+			plan_release_inputs(d->plan,
+					    &d->r->g->nodes[j.group.nodes[i]]);
 		return 0;
 	}
 	return rc;

@@ -44,10 +44,25 @@ struct engine {
 	struct program *programs;
 };
 
+/* The one node that reads another's only output, as its input `flow`. */
+struct follower {
+	node_id node; /* NO_NODE: there is none, or several, or an output */
+	uint32_t flow;
+};
+
+/* Nodes that run as one, the first doing what the others do to its result. */
+#define GROUP_MAX 4
+struct group {
+	uint32_t n;
+	node_id nodes[GROUP_MAX];
+	uint32_t flow[GROUP_MAX]; /* of the first: unused */
+};
+
 /* A model made ready to run; shared by its runs, lives with the engine. */
 struct program {
 	const struct model *model;
 	const struct op **ops;	/* per node; NULL: not supported */
+	struct follower *followers; /* per node: who alone reads its output */
 	struct cached *weights; /* per parameter; lock: engine */
 	/* Per node: a constant input as the operator wants it; lock: engine. */
 	struct cached *forms;
@@ -107,7 +122,10 @@ struct exec_env {
 	struct op_env base;
 	struct engine *en;
 	struct program *prog;
-	uint64_t constants; /* of the node under way; 0 in subgraphs */
+	/* Of the node under way; nothing in subgraphs. */
+	uint64_t constants;
+	struct op_call *followers;
+	size_t nfollowers;
 };
 
 /* engine.c */
@@ -161,6 +179,8 @@ struct plan {
 	uint32_t *uses;
 	/* Per value: kept alive while uses is not 0.  Owned. */
 	struct blob **held;
+	/* Per node: where the group begins that it ends; NO_NODE: nowhere. */
+	node_id *leads;
 	/* Per node: 1 + mask of the subgraphs that will run; 0: not known. */
 	uint64_t *branches;
 };
@@ -174,6 +194,18 @@ void plan_free(struct plan *p);
 int plan_make(struct plan *p, value_id v, struct err *e);
 /* True when a subgraph in the mask reads capture k. */
 bool plan_reads_capture(const struct node *n, uint32_t k, uint64_t mask);
+/* group.c */
+/* Who alone reads each node's output; NULL: out of memory. */
+struct follower *group_followers(const struct graph *g);
+/*
+ * Of the wanted nodes, which run as part of another; fills p->leads.  Only
+ * where nobody has or wants the values in between.  engine.lock held.
+ */
+void group_plan(struct plan *p, bool *wanted);
+/* The group that ends with this node; n is 1 for a node alone. */
+void group_of(const struct plan *p, node_id tail, struct group *out);
+
+/* plan.c */
 void plan_hold(struct plan *p, value_id v, struct blob *b);
 void plan_release_inputs(struct plan *p, const struct node *n);
 

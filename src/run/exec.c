@@ -182,6 +182,7 @@ static int env_run_graph(struct op_env *base, const struct op_call *c,
 	if (rc < 0)
 		return rc;
 	env->constants = 0;
+	env->nfollowers = 0;
 	f.values = calloc((size_t)g->nvalues + 1, sizeof(*f.values));
 	if (!f.values)
 		return err_nomem(e, g->nvalues * sizeof(*f.values));
@@ -251,6 +252,8 @@ int exec_eval(struct exec_env *env, const struct op *op, const struct node *n,
 		.nin = n->nin,
 		.nout = n->nout,
 		.constants = env->constants,
+		.followers = env->followers,
+		.nfollowers = env->nfollowers,
 		.in = in,
 		.out = out,
 		.captures = captures,

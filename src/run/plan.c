@@ -21,7 +21,8 @@ int plan_new(struct run *r, struct plan **out, struct err *e)
 	p->uses = calloc(nvalues, sizeof(*p->uses));
 	p->held = calloc(nvalues, sizeof(*p->held));
 	p->branches = calloc(nnodes, sizeof(*p->branches));
-	if (!p->nodes || !p->uses || !p->held || !p->branches) {
+	p->leads = calloc(nnodes, sizeof(*p->leads));
+	if (!p->leads || !p->nodes || !p->uses || !p->held || !p->branches) {
 		plan_free(p);
 		return err_nomem(e, nvalues * sizeof(*p->held));
 	}
@@ -49,6 +50,7 @@ void plan_free(struct plan *p)
 	free(p->uses);
 	free(p->held);
 	free(p->branches);
+	free(p->leads);
 	free(p);
 }
 
@@ -191,6 +193,7 @@ static int search(struct search *s, value_id v, struct err *e)
 		if (rc < 0)
 			return rc;
 	}
+	group_plan(p, s->wanted);
 	for (i = 0; i < p->run->g->nnodes; i++)
 		if (s->wanted[i])
 			p->nodes[p->nnodes++] = i;

@@ -34,9 +34,10 @@ static struct program *new_program(const struct model *m)
 	p->ops = find_ops(m->graph);
 	p->weights = calloc((size_t)m->nparams + 1, sizeof(*p->weights));
 	p->nnodes = m->graph->nnodes;
+	p->followers = group_followers(m->graph);
 	p->forms = calloc((size_t)p->nnodes + 1, sizeof(*p->forms));
 	p->subplans = map_new();
-	if (p->ops && p->weights && p->forms && p->subplans)
+	if (p->ops && p->followers && p->weights && p->forms && p->subplans)
 		return p;
 	program_free(p);
 	return NULL;
@@ -70,6 +71,7 @@ void program_free(struct program *p)
 		blob_unref(p->forms[i].t.data);
 	map_free(p->subplans);
 	free(p->forms);
+	free(p->followers);
 	free(p->weights);
 	free(p->ops);
 	free(p);

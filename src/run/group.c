@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * group - nodes that run as one: a convolution and what is done to each of its
+ * numbers before they are stored.  The values in between are not made; who
+ * asks for one of them later has it computed apart, to the same bits.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "modelfs/graph.h"
+#include "run/engine.h"
+
+struct follower *group_followers(const struct graph *g)
+{
+	struct follower *next = calloc((size_t)g->nnodes + 1, sizeof(*next));
+	uint32_t *uses = calloc((size_t)g->nvalues + 1, sizeof(*uses));
+	uint32_t i, k;
+
+	for (i = 0; next && uses && i < g->nnodes; i++) {
+		const struct node *n = &g->nodes[i];
+
+		next[i].node = NO_NODE;
+		for (k = 0; k < n->nin; k++)
+			if (n->in[k] != NO_VALUE)
+				uses[n->in[k]]++;
+		for (k = 0; k < n->ncaptures; k++)
+			uses[n->captures[k]] += 2;
+	}
+	for (i = 0; next && uses && i < g->nnodes; i++) {
+		const struct node *n = &g->nodes[i];
+
+		for (k = 0; k < n->nin; k++) {
+			const struct value *v;
+
+			if (n->in[k] == NO_VALUE || uses[n->in[k]] != 1)
+				continue;
+			v = &g->values[n->in[k]];
+			if (v->producer == NO_NODE || v->is_output ||
+			    v->param || g->nodes[v->producer].nout != 1)
+				continue;
+			next[v->producer] = (struct follower){i, k};
+		}
+	}
+	if (!uses) {
+		free(next);
+		next = NULL;
+	}
+	free(uses);
+	return next;
+}
+
+/* A call to ask with: types and shapes as far as they are known, no data. */
+struct question {
+	struct op_call call;
+	struct tensor in[8], out[1];
+};
+
+static bool ask(const struct run *r, node_id i, struct question *q)
+{
+	const struct node *n = &r->g->nodes[i];
+	uint32_t k;
+
+	memset(q, 0, sizeof(*q));
+	if (n->nin > 8 || n->nout != 1 || n->ncaptures)
+		return false;
+	for (k = 0; k < n->nin; k++)
+		if (n->in[k] != NO_VALUE) {
+			q->in[k] = r->slots[n->in[k]].value.t;
+			q->in[k].data = NULL;
+		}
+	q->call = (struct op_call){.node = n,
+				   .op = r->prog->ops[i],
+				   .nin = n->nin,
+				   .nout = 1,
+				   .in = q->in,
+				   .out = q->out,
+				   .inferring = true};
+	return true;
+}
+
+/* The node after this one, when it can be done with it; else NO_NODE. */
+static node_id follow(const struct plan *p, const bool *wanted, node_id i,
+		      int *stage)
+{
+	const struct run *r = p->run;
+	const struct follower *f = &r->prog->followers[i];
+	value_id v = r->g->nodes[i].out[0];
+	struct question q;
+	int s;
+
+	if (f->node == NO_NODE || !wanted[f->node] || p->uses[v] != 1 ||
+	    r->slots[v].value.t.data || !r->prog->ops[f->node]->join ||
+	    !ask(r, f->node, &q))
+		return NO_NODE;
+	s = r->prog->ops[f->node]->join(&q.call, f->flow, NULL, NULL);
+	if (s <= *stage)
+		return NO_NODE;
+	*stage = s;
+	return f->node;
+}
+
+static bool can_lead(const struct run *r, node_id i)
+{
+	struct question q;
+
+	return r->prog->ops[i]->leads && ask(r, i, &q) &&
+	       r->prog->ops[i]->leads(&q.call);
+}
+
+void group_plan(struct plan *p, bool *wanted)
+{
+	uint32_t i;
+
+	for (i = 0; i < p->run->g->nnodes; i++)
+		p->leads[i] = NO_NODE;
+	for (i = 0; i < p->run->g->nnodes; i++) {
+		node_id tail = i, next;
+		int stage = 0;
+
+		if (!wanted[i] || !can_lead(p->run, i))
+			continue;
+		for (;;) {
+			next = follow(p, wanted, tail, &stage);
+			if (next == NO_NODE)
+				break;
+			wanted[tail] = false;
+			tail = next;
+		}
+		if (tail != i)
+			p->leads[tail] = i;
+	}
+}
+
+void group_of(const struct plan *p, node_id tail, struct group *out)
+{
+	node_id i = p->leads[tail] == NO_NODE ? tail : p->leads[tail];
+
+	out->n = 1;
+	out->nodes[0] = i;
+	while (i != tail && out->n < GROUP_MAX) {
+		out->flow[out->n] = p->run->prog->followers[i].flow;
+		i = p->run->prog->followers[i].node;
+		out->nodes[out->n++] = i;
+	}
+}
