@@ -155,8 +155,8 @@ static void add_profile(struct bench *b, struct run *r)
 		if (tab && sscanf(tab, "\t%63[^\t]\t%*[^\t]\t%lf", type,
 				  &seconds) == 2)
 			add_share(b, type, seconds);
-		else if (tab && sscanf(tab, "\t%63[^\t]\t\t%lf", type,
-				       &seconds) == 2)
+		else if (tab &&
+			 sscanf(tab, "\t%63[^\t]\t\t%lf", type, &seconds) == 2)
 			add_share(b, type, seconds);
 	}
 	text_free(&t);
@@ -264,8 +264,7 @@ static void run_rounds(struct bench *b, int rounds)
 	qsort(all, (size_t)rounds, sizeof(*all), compare_doubles);
 	getrusage(RUSAGE_SELF, &use);
 	printf("median %.3f ms, least %.3f ms, first %.3f ms, peak %ld KiB\n",
-	       1e3 * all[rounds / 2], 1e3 * all[0], 1e3 * first,
-	       use.ru_maxrss);
+	       1e3 * all[rounds / 2], 1e3 * all[0], 1e3 * first, use.ru_maxrss);
 	print_shares(b, total);
 	free(all);
 }
