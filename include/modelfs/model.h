@@ -98,6 +98,8 @@ struct model {
 	struct graph *graph; /* NULL: weights only */
 	struct config_item *config; /* in file order */
 	struct config_item **config_tail;
+	struct config_item **config_index; /* the same by number; once sealed */
+	uint32_t nconfig;
 	struct info_item *info;
 	struct map *index; /* (parent, name) → module; while building */
 	bool lenient;	   /* a bad tensor is listed and gives EIO */

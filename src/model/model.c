@@ -231,6 +231,7 @@ int model_config(struct model *m, const char *name, struct blob *data,
 		m->config_tail = &m->config;
 	*m->config_tail = item;
 	m->config_tail = &item->next;
+	m->nconfig++;
 	return 0;
 }
 

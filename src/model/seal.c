@@ -227,10 +227,26 @@ static int find_outputs(struct model *m, struct err *e)
 	return rc;
 }
 
+static int index_config(struct model *m, struct err *e)
+{
+	struct config_item *c;
+	uint32_t i = 0;
+
+	m->config_index = arena_array(m->arena, (size_t)m->nconfig + 1,
+				      sizeof(struct config_item *));
+	if (!m->config_index)
+		return err_nomem(e, m->nconfig * sizeof(c));
+	for (c = m->config; c; c = c->next)
+		m->config_index[i++] = c;
+	return 0;
+}
+
 int model_seal(struct model *m, struct err *e)
 {
 	int rc = model_tie(m, e);
 
+	if (rc == 0)
+		rc = index_config(m, e);
 	if (rc == 0 && m->graph)
 		rc = graph_seal(m->graph, e);
 	if (rc == 0 && m->graph)

@@ -381,12 +381,10 @@ int build_act(struct mount *m, struct tree *t, struct err *e)
 static int config_open(struct mount *m, const struct tree *t, uint32_t entry,
 		       struct blob **out, struct err *e)
 {
-	const struct config_item *c = m->model->config;
-	uint32_t i;
+	const struct model *model = m->model;
 
-	for (i = tree_ref(t, entry); i > 0; i--)
-		c = c->next;
-	return blob_resolve(c->data, out, e);
+	return blob_resolve(model->config_index[tree_ref(t, entry)]->data, out,
+			    e);
 }
 
 static int module_open(struct mount *m, const struct tree *t, uint32_t entry,

@@ -320,8 +320,69 @@ TEST(containers)
 	blob_unref(plain);
 }
 
+/* Made once, when asked for; what failed is tried again. */
+static int make_after(void *ctx, struct blob **out, struct err *e)
+{
+	int *left = ctx;
+
+	if ((*left)-- > 0)
+		return err_set(e, EIO, "not yet");
+	*out = blob_copy("made", 4);
+	return 0;
+}
+
+static void forget(void *ctx)
+{
+	*(int *)ctx = 99;
+}
+
+TEST(lazy)
+{
+	int left = 1;
+	struct blob *b = blob_lazy(make_after, &left, forget);
+	struct blob *first = NULL, *second = NULL, *same = NULL;
+
+	CHECK_INT(b->size, 0);
+	CHECK_INT(blob_resolve(b, &first, NULL), -EIO);
+	CHECK_INT(blob_resolve(b, &first, NULL), 0);
+	CHECK_INT(blob_resolve(b, &second, NULL), 0);
+	CHECK(first && first == second && first->size == 4);
+	CHECK_INT(left, -1);
+	CHECK_INT(blob_resolve(first, &same, NULL), 0);
+	CHECK(same == first);
+	blob_unref(b);
+	CHECK_INT(left, 99);
+	CHECK(memcmp(blob_bytes(first), "made", 4) == 0);
+	blob_unref(first);
+	blob_unref(second);
+	blob_unref(same);
+}
+
+TEST(swap_of_types)
+{
+	static const uint8_t q4[18] = {1, 2, 3, 4};
+	struct blob *b = blob_swap_dtype(blob_copy(q4, 18), DTYPE_Q4_0);
+	uint8_t out[18] = {0};
+
+	CHECK_INT(blob_read_full(b, out, 18, 0, NULL), 0);
+	CHECK(out[0] == 2 && out[1] == 1 && out[2] == 3 && out[3] == 4);
+	CHECK_INT(blob_read_full(b, out, 3, 1, NULL), 0);
+	CHECK(out[0] == 1 && out[1] == 3 && out[2] == 4);
+	blob_unref(b);
+	b = blob_swap_dtype(blob_copy("abcdefgh", 8), DTYPE_C64);
+	CHECK_INT(blob_read_full(b, out, 8, 0, NULL), 0);
+	CHECK(memcmp(out, "dcbahgfe", 8) == 0);
+	blob_unref(b);
+	b = blob_swap_dtype(blob_copy("ab", 2), DTYPE_I4);
+	CHECK_INT(blob_read_full(b, out, 2, 0, NULL), 0);
+	CHECK(memcmp(out, "ab", 2) == 0);
+	blob_unref(b);
+}
+
 int main(void)
 {
+	RUN(lazy);
+	RUN(swap_of_types);
 	RUN(memory);
 	RUN(take_aligns);
 	RUN(file_ranges);
