@@ -216,6 +216,7 @@ static int eval_loop(struct op_call *c, struct err *e)
 	loop_free(&l);
 	return rc;
 }
+
 const struct op ops_control[] = {
 	{ONNX, "If", 1, 1, 1, 1, OP_VARIADIC, 0, 0, NULL, eval_if, if_branches},
 	{ONNX, "Loop", 1, 0, OP_VARIADIC, 0, OP_VARIADIC, 0, 0, NULL,

@@ -186,71 +186,90 @@ static int eval_extract(struct op_call *c, struct err *e)
 /* ---- one number in, one out ---- */
 enum { EACH_BINARIZER, EACH_SCALER, EACH_IMPUTER };
 
+struct each {
+	int kind;
+	const double *x, *a, *b; /* a, b: one number, or one a feature */
+	size_t na, nb;
+	uint64_t n; /* features */
+	double limit, missing;
+};
+
+/* What replaces missing numbers, floats or integers. */
+static int imputed(struct op_call *c, struct each *v, struct err *e)
+{
+	const int64_t *ints;
+	size_t n;
+	void *p;
+	int rc = ml_doubles(c, "imputed_value_floats", &v->a, &v->na, e);
+
+	if (rc < 0 || !op_attr_ints(c, "imputed_value_int64s", &ints, &n) ||
+	    n == 0)
+		return rc;
+	rc = op_temp_array(c, n, sizeof(double), &p, e);
+	for (size_t i = 0; i < n && rc == 0; i++)
+		((double *)p)[i] = (double)ints[i];
+	v->a = p;
+	v->na = n;
+	return rc;
+}
+
+static int each_read(struct op_call *c, struct each *v, struct err *e)
+{
+	bool ints = op_is_int(c->in[0].dtype);
+	const void *p = NULL;
+	uint64_t rows;
+	int rc;
+
+	v->kind = c->op->arg;
+	v->limit = (double)op_attr_float(c, "threshold", 0);
+	v->missing = ints ? (double)op_attr_int(c, "replaced_value_int64", 0)
+			  : (double)op_attr_float(c, "replaced_value_float", 0);
+	if (v->kind == EACH_BINARIZER) { /* of any rank */
+		rc = op_data_as(c, 0, DTYPE_F64, &p, e);
+		v->x = p;
+		return rc;
+	}
+	rc = ml_rows(c, &rows, &v->n, &v->x, e);
+	if (rc == 0 && v->kind == EACH_IMPUTER)
+		rc = imputed(c, v, e);
+	if (rc == 0 && v->kind == EACH_SCALER) {
+		rc = ml_doubles(c, "offset", &v->a, &v->na, e);
+		if (rc == 0)
+			rc = ml_doubles(c, "scale", &v->b, &v->nb, e);
+	}
+	if (rc == 0 &&
+	    ((v->na != 1 && v->na != v->n) ||
+	     (v->kind == EACH_SCALER && v->nb != 1 && v->nb != v->n)))
+		return op_invalid(c, e, "%zu values for %llu features", v->na,
+				  (unsigned long long)v->n);
+	return rc;
+}
+
+static double each_value(const struct each *v, uint64_t i)
+{
+	double x = v->x[i], a;
+
+	if (v->kind == EACH_BINARIZER)
+		return x > v->limit;
+	a = v->a[v->na == 1 ? 0 : i % v->n];
+	if (v->kind == EACH_SCALER)
+		return (x - a) * v->b[v->nb == 1 ? 0 : i % v->n];
+	return (isnan(v->missing) ? isnan(x) : x == v->missing) ? a : x;
+}
+
 static int eval_each(struct op_call *c, struct err *e)
 {
-	bool impute = c->op->arg == EACH_IMPUTER;
-	bool ints = impute && op_is_int(c->in[0].dtype);
-	double limit = (double)op_attr_float(c, "threshold", 0);
-	double missing =
-		ints ? (double)op_attr_int(c, "replaced_value_int64", 0)
-		     : (double)op_attr_float(c, "replaced_value_float", 0);
-	const double *x, *a = NULL, *b = NULL;
-	size_t na = 0, nb = 0;
-	uint64_t rows, n;
-	double *o;
+	bool scaler = c->op->arg == EACH_SCALER;
+	struct each v = {0};
 	void *out;
-	int rc = ml_rows(c, &rows, &n, &x, e);
+	int rc = each_read(c, &v, e);
 
-	if (c->op->arg == EACH_BINARIZER) { /* of any rank */
-		const void *p;
-
-		rc = op_data_as(c, 0, DTYPE_F64, &p, e);
-		x = p;
-	}
-	if (rc == 0 && c->op->arg == EACH_SCALER) {
-		rc = ml_doubles(c, "offset", &a, &na, e);
-		if (rc == 0)
-			rc = ml_doubles(c, "scale", &b, &nb, e);
-	} else if (rc == 0 && impute) {
-		const int64_t *v;
-		void *p;
-
-		rc = ml_doubles(c, "imputed_value_floats", &a, &na, e);
-		if (rc == 0 &&
-		    op_attr_ints(c, "imputed_value_int64s", &v, &nb) &&
-		    nb > 0) {
-			rc = op_temp_array(c, nb, sizeof(double), &p, e);
-			for (size_t i = 0; i < nb && rc == 0; i++)
-				((double *)p)[i] = (double)v[i];
-			a = p;
-			na = nb;
-		}
-	}
-	if (rc == 0 && c->op->arg != EACH_BINARIZER &&
-	    ((na != 1 && na != n) ||
-	     (c->op->arg == EACH_SCALER && nb != 1 && nb != n)))
-		return op_invalid(c, e, "%zu values for %llu features", na,
-				  (unsigned long long)n);
 	if (rc == 0)
-		rc = op_alloc_as(c, 0,
-				 c->op->arg == EACH_SCALER ? DTYPE_F32
-							   : c->in[0].dtype,
+		rc = op_alloc_as(c, 0, scaler ? DTYPE_F32 : c->in[0].dtype,
 				 DTYPE_F64, op_shape(c, 0), &out, e);
-	if (rc < 0)
-		return rc;
-	o = out;
-	for (uint64_t i = 0; i < op_nelems(c, 0); i++) {
-		if (c->op->arg == EACH_BINARIZER)
-			o[i] = x[i] > limit;
-		else if (c->op->arg == EACH_SCALER)
-			o[i] = (x[i] - a[na == 1 ? 0 : i % n]) *
-			       b[nb == 1 ? 0 : i % n];
-		else if (isnan(missing) ? isnan(x[i]) : x[i] == missing)
-			o[i] = a[na == 1 ? 0 : i % n];
-		else
-			o[i] = x[i];
-	}
-	return 0;
+	for (uint64_t i = 0; rc == 0 && i < op_nelems(c, 0); i++)
+		((double *)out)[i] = each_value(&v, i);
+	return rc;
 }
 
 /* ---- Normalizer ---- */

@@ -280,6 +280,7 @@ static int eval_scan8(struct op_call *c, struct err *e)
 	stack_free_tensors(all, (size_t)nbatch * c->nout);
 	return rc;
 }
+
 const struct op ops_scan[] = {
 	{ONNX, "Scan", 8, 0, OP_VARIADIC, 1, OP_VARIADIC, 0, 8, NULL,
 	 eval_scan8},
