@@ -321,11 +321,12 @@ def numpy_archives():
         "words": np.array(["", "yé", "\U0001f600"]),
         "large": np.arange(400000, dtype="f8"),
     }
-    odd = {"object": np.array([None, {}], dtype=object),
-           "record": np.zeros(3, [("a", "f4"), ("b", "i2", (2,))])}
+    odd = {"record": np.zeros(3, [("a", "f4"), ("b", "i2", (2,))])}
+    # An array of objects is a pickle: what is in it is a module.
+    objects = np.array([None, {"w": np.arange(4)}], dtype=object)
     with tempdir() as tmp:
-        np.savez(tmp + "/stored.npz", **arrays, **odd)
-        np.savez_compressed(tmp + "/packed.npz", **arrays, **odd)
+        np.savez(tmp + "/stored.npz", **arrays, **odd, o=objects)
+        np.savez_compressed(tmp + "/packed.npz", **arrays, **odd, o=objects)
         for name in ["stored.npz", "packed.npz"]:
             with mounted(os.path.join(tmp, name)) as mnt:
                 for key, a in arrays.items():
@@ -334,6 +335,10 @@ def numpy_archives():
                     assert b.shape == a.shape and (b == a).all(), key
                 same(read(mnt, "model/big_endian"),
                      np.arange(5, dtype="<i4").tobytes())
+                found = [r for r, _, fs in os.walk(mnt + "/model/o")
+                         if "w.npy" in fs]
+                same(len(found), 1)
+                same(np.load(found[0] + "/w.npy").tolist(), [0, 1, 2, 3])
                 for key, a in odd.items():
                     path = os.path.join(mnt, "tensors", key)
                     same(text(path + ".shape"), "%d\n" % len(a))
