@@ -256,7 +256,7 @@ static void format_value(const struct json *v, struct text *out)
 	}
 }
 
-static int describe_layer(struct keras *k, struct module *mod,
+static int describe_layer(struct model *m, struct module *mod,
 			  const struct json *layer, struct err *e)
 {
 	const char *class = keras_class(layer), *key;
@@ -266,14 +266,14 @@ static int describe_layer(struct keras *k, struct module *mod,
 	int rc = 0;
 
 	if (class)
-		rc = model_type(k->m, mod, class, strlen(class));
+		rc = model_type(m, mod, class, strlen(class));
 	while (rc == 0 && json_next(inner(layer), &it, &key, &value)) {
 		if (strcmp(key, "layers") == 0 || strcmp(key, "name") == 0)
 			continue;
 		text.len = 0;
 		format_value(value, &text);
 		rc = text.failed ? -ENOMEM
-				 : model_attr(k->m, mod, key, "%.*s",
+				 : model_attr(m, mod, key, "%.*s",
 					      (int)text.len,
 					      text.p ? text.p : "");
 	}
@@ -282,11 +282,11 @@ static int describe_layer(struct keras *k, struct module *mod,
 }
 
 /* Depth is bounded by the parser's own limit and ours. */
-static int describe(struct keras *k, struct module *mod,
+static int describe(struct model *m, struct module *mod,
 		    const struct json *layer, size_t depth, struct err *e)
 {
 	const struct json *layers = keras_layers(layer);
-	int rc = describe_layer(k, mod, layer, e);
+	int rc = describe_layer(m, mod, layer, e);
 
 	if (depth >= KERAS_DEPTH_MAX)
 		return rc;
@@ -297,14 +297,14 @@ static int describe(struct keras *k, struct module *mod,
 
 		if (!name)
 			continue;
-		rc = model_module(k->m, mod, name, strlen(name), &sub, e);
+		rc = model_module(m, mod, name, strlen(name), &sub, e);
 		if (rc == 0)
-			rc = describe(k, sub, child, depth + 1, e);
+			rc = describe(m, sub, child, depth + 1, e);
 	}
 	return rc;
 }
 
-int keras_describe(struct keras *k, struct err *e)
+int keras_describe(struct model *m, const struct json *config, struct err *e)
 {
-	return k->config ? describe(k, model_root(k->m), k->config, 0, e) : 0;
+	return config ? describe(m, model_root(m), config, 0, e) : 0;
 }

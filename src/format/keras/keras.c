@@ -122,7 +122,7 @@ static int read_hdf5(struct keras *k, struct source *src, uint64_t off,
 	if (rc == 0)
 		rc = add_configs(k, e);
 	if (rc == 0)
-		rc = keras_describe(k, e);
+		rc = keras_describe(k->m, k->config, e);
 	if (rc == 0)
 		rc = read_tree(k, e);
 	hdf5_close(k->h);
@@ -199,7 +199,7 @@ static int read_weights(struct keras *k, struct source *file,
 	int rc;
 
 	if (!m)
-		return keras_describe(k, e);
+		return keras_describe(k->m, k->config, e);
 	if (m->error)
 		return err_set(e, m->error, "model.weights.h5: %s", m->why);
 	if (m->method == MEMBER_STORED)

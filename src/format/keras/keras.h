@@ -50,8 +50,8 @@ int keras_weights(struct keras *k, struct err *e);
 /* ---- config.c ---- */
 /* Keeps the configuration; text that is no JSON is passed over. */
 void keras_parse_config(struct keras *k, const char *p, size_t len);
-/* Types and hyper-parameters of all layers, as modules beneath mod. */
-int keras_describe(struct keras *k, struct err *e);
+/* Types and hyper-parameters of all layers, as modules.  config: or NULL. */
+int keras_describe(struct model *m, const struct json *config, struct err *e);
 /* The layers of a model's configuration, or NULL. */
 const struct json *keras_layers(const struct json *layer);
 const char *keras_class(const struct json *layer);
