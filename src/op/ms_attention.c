@@ -315,6 +315,53 @@ static int attention_present(struct op_call *c, struct attention *a,
 	return 0;
 }
 
+/* The result is known; the cache beside it is not yet. */
+static int infer_hidden(struct op_call *c, int64_t hidden, struct err *e)
+{
+	const struct shape *x = op_shape(c, 0);
+	struct shape s = shape_unknown();
+	int rc = op_need_rank(c, 0, 3, 3, e);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < c->nout; i++)
+		op_out(c, i, c->in[0].dtype, &s);
+	if (x->rank == 3)
+		s = shape_of(3, (int64_t[]){x->dims[0], x->dims[1], hidden});
+	op_out(c, 0, c->in[0].dtype, &s);
+	return 0;
+}
+
+static int infer_attention(struct op_call *c, struct err *e)
+{
+	const struct shape *w = op_shape(c, 1);
+	const int64_t *sizes;
+	int64_t hidden = DIM_UNKNOWN;
+	size_t n;
+
+	if (op_attr_ints(c, "qkv_hidden_sizes", &sizes, &n) && n == 3)
+		hidden = sizes[2];
+	else if (w->rank == 2 && w->dims[1] != DIM_UNKNOWN)
+		hidden = w->dims[1] / 3;
+	return infer_hidden(c, hidden < 0 ? DIM_UNKNOWN : hidden, e);
+}
+
+static int infer_multi_head(struct op_call *c, struct err *e)
+{
+	const struct shape *v = op_shape(c, 2);
+	int64_t hidden = DIM_UNKNOWN;
+
+	if (op_shape(c, 0)->rank != 3)
+		return 0;
+	if (v->rank == 3)
+		hidden = v->dims[2];
+	else if (v->rank == 4 && v->dims[1] != DIM_UNKNOWN &&
+		 v->dims[3] != DIM_UNKNOWN &&
+		 op_mul(c, v->dims[1], v->dims[3], &hidden, e) < 0)
+		return -EFBIG;
+	return infer_hidden(c, hidden, e);
+}
+
 static int eval_attention(struct op_call *c, struct err *e)
 {
 	struct attention a = {0};
@@ -465,8 +512,9 @@ static int eval_multi_head(struct op_call *c, struct err *e)
 }
 
 const struct op ops_ms_attention[] = {
-	{MICROSOFT, "Attention", 1, 2, 7, 1, 2, 0, 0, NULL, eval_attention},
-	{MICROSOFT, "MultiHeadAttention", 1, 1, 10, 1, 4, 0, 0, NULL,
-	 eval_multi_head},
+	{MICROSOFT, "Attention", 1, 2, 7, 1, 2, 0, 0, infer_attention,
+	 eval_attention},
+	{MICROSOFT, "MultiHeadAttention", 1, 1, 10, 1, 4, 0, 0,
+	 infer_multi_head, eval_multi_head},
 	{0},
 };

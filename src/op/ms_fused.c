@@ -430,6 +430,89 @@ static int eval_qunary(struct op_call *c, struct err *e)
 	return quant_output(c, op_shape(c, 0), out, 3, 4, c->in[0].dtype, e);
 }
 
+/* ---- what is known ahead ---- */
+static int infer_embed(struct op_call *c, struct err *e)
+{
+	const struct shape *ids = op_shape(c, 0), *w = op_shape(c, 2);
+	struct shape s = shape_unknown(), mask = shape_unknown();
+	int rc = op_need_rank(c, 0, 2, 2, e);
+
+	if (rc == 0)
+		rc = op_need_rank(c, 2, 2, 2, e);
+	if (rc < 0)
+		return rc;
+	if (ids->rank == 2 && w->rank == 2) {
+		s = shape_of(
+			3, (int64_t[]){ids->dims[0], ids->dims[1], w->dims[1]});
+		mask = shape_of(1, ids->dims);
+	}
+	op_out(c, 0, op_dtype(c, 2), &s);
+	op_out(c, 1, DTYPE_I32, &mask);
+	op_out(c, 2, op_dtype(c, 2), &s);
+	return 0;
+}
+
+static struct shape turned(const struct shape *s, bool yes)
+{
+	struct shape t = *s;
+
+	if (yes && s->rank >= 2) {
+		t.dims[s->rank - 1] = s->dims[s->rank - 2];
+		t.dims[s->rank - 2] = s->dims[s->rank - 1];
+	}
+	return t;
+}
+
+static int infer_fused_matmul(struct op_call *c, struct err *e)
+{
+	struct shape a = turned(op_shape(c, 0), op_attr_int(c, "transA", 0));
+	struct shape b = turned(op_shape(c, 1), op_attr_int(c, "transB", 0));
+	struct shape s;
+	int rc;
+
+	if (op_attr_int(c, "transBatchA", 0) ||
+	    op_attr_int(c, "transBatchB", 0))
+		return 0;
+	rc = matmul_shape(c, &a, &b, &s, e);
+	if (rc == 0)
+		op_out(c, 0, c->in[0].dtype, &s);
+	return rc;
+}
+
+static int infer_nbits(struct op_call *c, struct err *e)
+{
+	struct shape s = *op_shape(c, 0);
+	int64_t n = op_attr_int(c, "N", 0);
+	int rc = op_need_rank(c, 0, 1, SHAPE_RANK_MAX, e);
+
+	if (rc == 0 && n < 1)
+		return op_invalid(c, e, "N %lld", (long long)n);
+	if (s.rank > 0)
+		s.dims[s.rank - 1] = n;
+	if (rc == 0)
+		op_out(c, 0, c->in[0].dtype, &s);
+	return rc;
+}
+
+static int infer_qbinary(struct op_call *c, struct err *e)
+{
+	struct shape s;
+	int rc = op_broadcast(c, op_shape(c, 0), op_shape(c, 3), &s, e);
+
+	if (rc == 0)
+		op_out(c, 0, op_has(c, 7) ? op_dtype(c, 7) : c->in[0].dtype,
+		       &s);
+	return rc;
+}
+
+static int infer_qunary(struct op_call *c, struct err *e)
+{
+	(void)e;
+	op_out(c, 0, op_has(c, 4) ? op_dtype(c, 4) : c->in[0].dtype,
+	       op_shape(c, 0));
+	return 0;
+}
+
 #define MS(type, in, in_max, out_max, arg, infer, eval)                    \
 	{                                                                  \
 		MICROSOFT, type, 1, in, in_max, 1, out_max, 0, arg, infer, \
@@ -443,13 +526,15 @@ const struct op ops_ms_fused[] = {
 	   eval_skip_norm),
 	MS("SkipSimplifiedLayerNormalization", 3, 4, 4, 1, infer_skip_norm,
 	   eval_skip_norm),
-	MS("EmbedLayerNormalization", 1, 9, 3, 0, NULL, eval_embed),
-	MS("FusedMatMul", 2, 2, 1, 0, NULL, eval_fused_matmul),
-	MS("TransposeMatMul", 2, 2, 1, 0, NULL, eval_fused_matmul),
-	MS("MatMulNBits", 3, 6, 1, 0, NULL, eval_nbits),
-	MS("QLinearAdd", 7, 8, 1, BINARY_ADD, NULL, eval_qbinary),
-	MS("QLinearMul", 7, 8, 1, BINARY_MUL, NULL, eval_qbinary),
-	MS("QLinearSigmoid", 4, 5, 1, UNARY_SIGMOID, NULL, eval_qunary),
-	MS("QLinearLeakyRelu", 4, 5, 1, UNARY_LEAKY_RELU, NULL, eval_qunary),
+	MS("EmbedLayerNormalization", 1, 9, 3, 0, infer_embed, eval_embed),
+	MS("FusedMatMul", 2, 2, 1, 0, infer_fused_matmul, eval_fused_matmul),
+	MS("TransposeMatMul", 2, 2, 1, 0, infer_fused_matmul,
+	   eval_fused_matmul),
+	MS("MatMulNBits", 3, 6, 1, 0, infer_nbits, eval_nbits),
+	MS("QLinearAdd", 7, 8, 1, BINARY_ADD, infer_qbinary, eval_qbinary),
+	MS("QLinearMul", 7, 8, 1, BINARY_MUL, infer_qbinary, eval_qbinary),
+	MS("QLinearSigmoid", 4, 5, 1, UNARY_SIGMOID, infer_qunary, eval_qunary),
+	MS("QLinearLeakyRelu", 4, 5, 1, UNARY_LEAKY_RELU, infer_qunary,
+	   eval_qunary),
 	{0},
 };

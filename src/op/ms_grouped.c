@@ -176,6 +176,30 @@ static int grouped_lengths(struct op_call *c, struct grouped *g, struct err *e)
 	return 0;
 }
 
+static int infer_grouped(struct op_call *c, struct err *e)
+{
+	const struct shape *q = op_shape(c, 0);
+	int64_t heads = op_attr_int(c, "num_heads", 0);
+	int64_t all = heads + 2 * op_attr_int(c, "kv_num_heads", 0);
+	struct shape s = shape_unknown();
+	int rc = op_need_rank(c, 0, 3, 3, e);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < c->nout; i++)
+		op_out(c, i, c->in[0].dtype, &s);
+	if (q->rank != 3)
+		return 0;
+	s = *q;
+	if (!op_has(c, 1) && s.dims[2] != DIM_UNKNOWN)
+		s.dims[2] = heads > 0 && heads < INT32_MAX && all >= heads &&
+					    all < INT32_MAX
+				    ? s.dims[2] / all * heads
+				    : DIM_UNKNOWN;
+	op_out(c, 0, c->in[0].dtype, &s);
+	return 0;
+}
+
 static int eval_grouped(struct op_call *c, struct err *e)
 {
 	struct grouped g = {0};
@@ -213,7 +237,7 @@ static int eval_grouped(struct op_call *c, struct err *e)
 }
 
 const struct op ops_ms_grouped[] = {
-	{MICROSOFT, "GroupQueryAttention", 1, 1, 12, 1, 3, 0, 0, NULL,
+	{MICROSOFT, "GroupQueryAttention", 1, 1, 12, 1, 3, 0, 0, infer_grouped,
 	 eval_grouped},
 	{0},
 };
