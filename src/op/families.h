@@ -22,6 +22,7 @@
 	X(matmul)							       \
 	X(ml)								       \
 	X(ml_label)							       \
+	X(ml_more)							       \
 	X(ml_tree)							       \
 	X(ms_attention)							       \
 	X(ms_fused)							       \
@@ -48,6 +49,7 @@
 	X(slice)							       \
 	X(softmax)							       \
 	X(string)							       \
+	X(training)							       \
 	X(unary)							       \
 	X(vision)							       \
 	X(where)
