@@ -298,6 +298,132 @@ def read_shards(path):
                             if index.get(k) == shard)
 
 
+def keras_names(group, prefix=""):
+    """{dataset: name}, as Keras' own attributes say."""
+    def texts(at, name):
+        if name in at.attrs:
+            values = list(at.attrs[name])
+        else:
+            values, i = [], 0
+            while "%s%d" % (name, i) in at.attrs:
+                values += list(at.attrs["%s%d" % (name, i)])
+                i += 1
+        return [v.decode() if isinstance(v, bytes) else str(v)
+                for v in values]
+    for layer in texts(group, "layer_names"):
+        for weight in texts(group[layer], "weight_names"):
+            inside = ("/" + weight).find("/" + layer + "/") >= 0
+            name = weight if inside else layer + "/" + weight
+            yield name, group[layer][weight]
+
+
+def read_hdf5(path):
+    import io
+    import zipfile
+    import h5py
+    import numpy
+    file = path
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as z:
+            file = io.BytesIO(z.read("model.weights.h5"))
+    with h5py.File(file, "r") as f:
+        root = f["model_weights"] if "model_weights" in f else f
+        found = list(keras_names(root))
+        if "layer_names" not in root.attrs and \
+                "layer_names0" not in root.attrs:
+            f.visititems(lambda name, item: found.append((name, item))
+                         if isinstance(item, h5py.Dataset) else None)
+        for name, item in found:
+            if item.dtype.kind not in "fiub":
+                continue
+            data = numpy.ascontiguousarray(item[()])
+            yield (name, data.dtype.name, item.shape,
+                   data.astype(data.dtype.newbyteorder("<")).tobytes())
+
+
+def table_blocks(data):
+    """[(key, value)] of a table whose blocks are not compressed."""
+    def varint(at):
+        v = shift = 0
+        while True:
+            v |= (data[at] & 127) << shift
+            shift, at = shift + 7, at + 1
+            if data[at - 1] < 128:
+                return v, at
+
+    def entries(off, size):
+        count, = struct.unpack_from("<I", data, off + size - 4)
+        end, at, key = off + size - 4 - 4 * count, off, b""
+        while at < end:
+            shared, at = varint(at)
+            added, at = varint(at)
+            length, at = varint(at)
+            key = key[:shared] + data[at:at + added]
+            at += added + length
+            yield key, at - length, length
+    at = len(data) - 48
+    for _ in range(2):
+        _, at = varint(at)
+    off, at = varint(at)
+    size, at = varint(at)
+    for _, handle, _ in list(entries(off, size)):
+        start, handle = varint(handle)
+        length, handle = varint(handle)
+        for key, value, n in entries(start, length):
+            yield key, data[value:value + n]
+
+
+def message(data):
+    """{field: [values]} of protobuf."""
+    at, found = 0, {}
+
+    def varint():
+        nonlocal at
+        v = shift = 0
+        while True:
+            v |= (data[at] & 127) << shift
+            shift, at = shift + 7, at + 1
+            if data[at - 1] < 128:
+                return v
+    while at < len(data):
+        key = varint()
+        if key & 7 == 0:
+            value = varint()
+        else:
+            size = {1: 8, 5: 4}.get(key & 7)
+            size = varint() if size is None else size
+            value, at = data[at:at + size], at + size
+        found.setdefault(key >> 3, []).append(value)
+    return found
+
+
+TF_TYPES = {1: "float32", 2: "float64", 3: "int32", 4: "uint8", 6: "int8",
+            9: "int64", 10: "bool", 14: "bfloat16", 19: "float16"}
+
+
+def read_bundle(path):
+    with open(path, "rb") as f:
+        pairs = list(table_blocks(f.read()))
+    if pairs[0][1][:1] == b"\n":
+        raise Skip("a checkpoint of version 1")
+    nshards = message(pairs[0][1])[1][0]
+    shards = []
+    for i in range(nshards):
+        name = "%s.data-%05d-of-%05d" % (path[:-6], i, nshards)
+        with open(name, "rb") as f:
+            shards.append(f.read())
+    for key, value in pairs[1:]:
+        e = message(value)
+        dtype = TF_TYPES.get(e.get(1, [0])[0])
+        if not dtype or 7 in e:
+            continue
+        dims = message(e.get(2, [b""])[0]).get(2, [])
+        shape = tuple(message(d).get(1, [0])[0] for d in dims)
+        off, size = e.get(4, [0])[0], e.get(5, [0])[0]
+        yield (key.decode(), dtype, shape,
+               shards[e.get(3, [0])[0]][off:off + size])
+
+
 def reference(path):
     with open(path, "rb") as f:
         head = f.read(16)
@@ -311,6 +437,10 @@ def reference(path):
                       (".bin.index.json", read_shards)):
         if path.endswith(end):
             return read(path)
+    if path.endswith(".keras") or head[:8] == b"\x89HDF\r\n\x1a\n":
+        return read_hdf5(path)
+    if path.endswith(".index"):
+        return read_bundle(path)
     if head[:4] == b"PK\3\4" or head[:1] == b"\x80" or \
             path.endswith((".pt", ".pth", ".bin", ".tar")):
         return read_torch(path)

@@ -18,6 +18,8 @@ find "$MODELFS_CORPUS" -type f \( -name '*.onnx' -o -name '*.safetensors' \
 	-o -name '*.pt' -o -name '*.pth' -o -name '*.bin' \
 	-o -name '*.state_dict' -o -name '*.tar' -o -name '*.jit' \
 	-o -name '*.pt2' -o -name '*.npy' -o -name '*.npz' -o -name '*.pkl' \
-	-o -name '*.msgpack' -o -name '*.bin.index.json' \) ! -path '*/onnx-node/*' -print0 |
+	-o -name '*.msgpack' -o -name '*.bin.index.json' \
+	-o -name '*.h5' -o -name '*.hdf5' -o -name '*.keras' \
+	-o -name '*.index' \) ! -path '*/onnx-node/*' -print0 |
 	xargs -0 "$python" "${srcdir:-.}/tests/golden/compare.py" \
 		./tests/golden/dump
