@@ -577,6 +577,13 @@ static int simplify(struct machine *m, struct pickle_node *f,
 			return *out ? 0 : failed(m);
 		return add_items(m, *out, first->items, first->nitems);
 	}
+	if (is_builtin(f, "bytes") && args->kind == PICKLE_TUPLE && !first) {
+		*out = new_node(m, PICKLE_BYTES);
+		if (!*out)
+			return failed(m);
+		(*out)->s.p = "";
+		return 0;
+	}
 	if (pickle_is_global(f, "_codecs", "encode") && first &&
 	    first->kind == PICKLE_STRING) {
 		*out = decode_latin1(m, &first->s);

@@ -227,6 +227,28 @@ TEST(types)
 	model_free(m);
 }
 
+TEST(signs) /* P15 */
+{
+	struct view v = {.class = "torch\nComplexFloatStorage",
+			 .numel = 1,
+			 .rank = 1,
+			 .size = {1},
+			 .stride = {1},
+			 .flags = "}(S'conj'\n\x88u"};
+	const float z[] = {1, 2}, conj[] = {1, -2}, neg[] = {-1, -2};
+	const float both[] = {-1, 2};
+
+	CHECK(view_holds(&v, z, 8, conj, 8));
+	v.flags = "}(S'neg'\n\x88u";
+	CHECK(view_holds(&v, z, 8, neg, 8));
+	v.flags = "}(S'neg'\n\x88S'conj'\n\x88u";
+	CHECK(view_holds(&v, z, 8, both, 8));
+	v.flags = "}(S'neg'\nK\1S'conj'\nNu"; /* no booleans */
+	CHECK(view_holds(&v, z, 8, z, 8));
+	v.flags = "K\5";
+	CHECK(view_holds(&v, z, 8, z, 8));
+}
+
 TEST(bad_views) /* P7, P8 */
 {
 	const struct view good = {.class = BYTE,
@@ -591,8 +613,9 @@ TEST(parts) /* sparse and quantised */
 	CHECK(recipe_holds(recipe_param(m, "s.values"), "xy", 2));
 	CHECK_STR(m ? attr(model_root(m), "s.layout") : "", "sparse_coo");
 	CHECK(recipe_holds(recipe_param(m, "q"), "xy", 2));
-	CHECK_STR(m ? attr(model_root(m), "q.scale") : "", "0.5");
-	CHECK_STR(m ? attr(model_root(m), "q.zero_point") : "", "7");
+	CHECK_STR(m ? attr(model_root(m), "s.size") : "", "5");
+	CHECK(recipe_holds(recipe_param(m, "q.scale"), &(double){0.5}, 8));
+	CHECK(recipe_holds(recipe_param(m, "q.zero_point"), &(int64_t){7}, 8));
 	model_free(m);
 }
 
@@ -659,6 +682,7 @@ int main(void)
 {
 	RUN(views);
 	RUN(types);
+	RUN(signs);
 	RUN(bad_views);
 	RUN(giant);
 	RUN(ties);

@@ -25,10 +25,17 @@ static bool is_wrapper(const struct pickle_node *n)
 	return pickle_is_call(n, "joblib.numpy_pickle", "NumpyArrayWrapper");
 }
 
+/* Of protocol 5: (bytes, dtype, shape, order). */
+static bool is_frombuffer(const struct pickle_node *n)
+{
+	return pickle_is_call(n, "numpy.core.numeric", "_frombuffer") ||
+	       pickle_is_call(n, "numpy._core.numeric", "_frombuffer");
+}
+
 bool torch_is_array(const struct pickle_node *n)
 {
 	return is_multiarray(n, "_reconstruct") || is_multiarray(n, "scalar") ||
-	       is_wrapper(n);
+	       is_wrapper(n) || is_frombuffer(n);
 }
 
 static bool is_objects(const struct pickle_node *dtype)
@@ -180,6 +187,13 @@ static bool get_parts(const struct pickle_node *n, struct array *out)
 		out->data = pickle_arg(n, 0);
 		out->is_fortran =
 			pickle_is_string(pickle_get(n->state, "order"), "F");
+		return out->shape != NULL;
+	}
+	if (is_frombuffer(n)) {
+		out->data = pickle_arg(n, 0);
+		out->dtype = pickle_arg(n, 1);
+		out->shape = pickle_arg(n, 2);
+		out->is_fortran = pickle_is_string(pickle_arg(n, 3), "F");
 		return out->shape != NULL;
 	}
 	fortran = pickle_item(n->state, 3);

@@ -16,6 +16,7 @@
  *	storage.c	storages: element types, sizes, byte order
  *	rebuild.c	the calls that stand for tensors (torch/_utils.py)
  *	sparse.c	tensors of several parts: quantised, sparse, nested
+ *	sign.c		tensors that are negated or conjugated when read
  *	numpy.c		NumPy arrays inside of pickles
  *	walk.c		the object as modules, parameters and attributes
  *	value.c		keys and plain values as text
@@ -111,11 +112,10 @@ struct torch_part {
 struct torch_tensor {
 	struct torch_part parts[TORCH_PARTS_MAX];
 	size_t nparts;
-	const char *layout; /* "sparse_coo", …; NULL: ordinary */
-	double scale;	    /* quantised, one scale for all */
-	int64_t zero_point;
-	int64_t axis;
-	bool is_quantized, has_axis;
+	const char *layout;		/* "sparse_coo", …; NULL: ordinary */
+	const struct pickle_node *size; /* of all of a sparse tensor, or NULL */
+	int64_t axis; /* quantised: of the scales, where there are several */
+	bool has_axis;
 	bool is_parameter;
 	const struct pickle_node *extra; /* state with more tensors, or NULL */
 };
@@ -141,6 +141,10 @@ int torch_view_data(struct blob *storage, const int64_t *strides,
 		    uint64_t offset, struct tensor *t, struct err *e);
 /* A tuple (or torch.Size) of integers; -1 when it is none. */
 int torch_ints(const struct pickle_node *n, int64_t out[SHAPE_RANK_MAX]);
+
+/* ---- sign.c ---- */
+/* Negates all of t, or its imaginary parts.  EOPNOTSUPP for other types. */
+int torch_flip_signs(struct tensor *t, bool conj, bool neg, struct err *e);
 
 /* ---- sparse.c ---- */
 /* True, and *rc set, when the call is one of those with several parts. */

@@ -181,17 +181,6 @@ static bool is_true(const struct pickle_node *n)
 	return n && n->kind == PICKLE_BOOL && n->b;
 }
 
-/* Values that are to be conjugated or negated: rare, and not done. */
-static int check_flags(const struct pickle_node *flags, struct tensor *t,
-		       struct err *e)
-{
-	if (!is_true(pickle_get(flags, "conj")) &&
-	    !is_true(pickle_get(flags, "neg")))
-		return 0;
-	return err_set(e, EOPNOTSUPP, "a conjugated or negated view of %s",
-		       dtype_name(t->dtype));
-}
-
 /* Shape and type without data: nothing was saved. */
 static int meta(const struct pickle_node *call, struct tensor *out,
 		struct err *e)
@@ -267,7 +256,10 @@ static int rebuild_one(struct torch *t, const struct pickle_node *n,
 		return err_set(e, EOPNOTSUPP, "a tensor of a kind unknown");
 	}
 	rc = torch_view(t, n, dtype, out, &part->dtype_text, e);
-	return rc < 0 ? rc : check_flags(flags, out, e);
+	if (rc < 0 || out->dtype == DTYPE_NONE)
+		return rc;
+	return torch_flip_signs(out, is_true(pickle_get(flags, "conj")),
+				is_true(pickle_get(flags, "neg")), e);
 }
 
 /* These give an array or another tensor as their first argument. */

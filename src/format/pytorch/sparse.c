@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "modelfs/blob.h"
 #include "modelfs/err.h"
 
 #include "format/pytorch/pytorch.h"
@@ -36,6 +37,22 @@ static int add_part(struct torch *t, struct torch_tensor *out,
 		return rc;
 	out->parts[out->nparts] = inner.parts[0];
 	out->parts[out->nparts].suffix = suffix;
+	out->nparts++;
+	return 0;
+}
+
+/* Adds a part that is one number of 8 bytes. */
+static int add_number(struct torch_tensor *out, const char *suffix,
+		      enum dtype dtype, const void *number, struct err *e)
+{
+	struct torch_part *part = &out->parts[out->nparts];
+
+	*part = (struct torch_part){
+		.suffix = suffix,
+		.tensor = {.dtype = dtype, .data = blob_copy(number, 8)},
+	};
+	if (!part->tensor.data)
+		return err_nomem(e, 8);
 	out->nparts++;
 	return 0;
 }
@@ -74,6 +91,8 @@ static int rebuild_sparse(struct torch *t, const struct pickle_node *call,
 	out->layout = layout_of(pickle_arg(call, 0));
 	if (!out->layout || !data || data->kind != PICKLE_TUPLE)
 		return err_set(e, EINVAL, "a sparse tensor of no layout");
+	out->size =
+		pickle_item(data, strcmp(out->layout, "sparse_coo") ? 3 : 2);
 	if (strcmp(out->layout, "sparse_coo") == 0) {
 		rc = add_part(t, out, ".indices", pickle_item(data, 0), e);
 		return rc < 0 ? rc
@@ -118,18 +137,18 @@ static int read_scheme(struct torch *t, const struct pickle_node *scheme,
 	int32_t rank = out->parts[0].tensor.shape.rank;
 	int rc;
 
-	out->is_quantized = true;
 	if (scale && scale->kind == PICKLE_FLOAT && zero &&
 	    zero->kind == PICKLE_INT) {
-		out->scale = scale->f;
-		out->zero_point = zero->i;
-		return 0;
+		rc = add_number(out, ".scale", DTYPE_F64, &scale->f, e);
+		return rc < 0 ? rc
+			      : add_number(out, ".zero_point", DTYPE_I64,
+					   &zero->i, e);
 	}
 	if (!axis || axis->kind != PICKLE_INT || axis->i < 0 || axis->i >= rank)
 		return err_set(e, EINVAL, "a quantised tensor of no scale");
-	rc = add_part(t, out, ".scales", scale, e);
+	rc = add_part(t, out, ".scale", scale, e);
 	if (rc == 0)
-		rc = add_part(t, out, ".zero_points", zero, e);
+		rc = add_part(t, out, ".zero_point", zero, e);
 	if (rc < 0)
 		return rc;
 	for (size_t i = 1; i < 3; i++) {

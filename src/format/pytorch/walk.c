@@ -125,13 +125,13 @@ static int describe(struct walk *w, const struct frame *f,
 		snprintf(name, sizeof(name), "%s.layout", key);
 		rc = model_attr(m, f->mod, name, "%s", t->layout);
 	}
-	if (rc == 0 && t->is_quantized && !t->has_axis) {
-		snprintf(name, sizeof(name), "%s.scale", key);
-		rc = model_attr(m, f->mod, name, "%.17g", t->scale);
-		snprintf(name, sizeof(name), "%s.zero_point", key);
-		if (rc == 0)
-			rc = model_attr(m, f->mod, name, "%lld",
-					(long long)t->zero_point);
+	if (rc == 0 && t->size && torch_is_plain(t->size)) {
+		struct text size = {0};
+
+		torch_format(t->size, &size);
+		snprintf(name, sizeof(name), "%s.size", key);
+		rc = model_attr(m, f->mod, name, "%s", size.p ? size.p : "");
+		text_free(&size);
 	}
 	if (rc == 0 && t->has_axis) {
 		snprintf(name, sizeof(name), "%s.axis", key);
@@ -191,16 +191,31 @@ static int add_tensor(struct walk *w, const struct frame *f,
 
 /* ---- plain values ---- */
 
+/* The levels of the full name are folders. */
 static int add_config(struct walk *w, const char *p, size_t len, struct err *e)
 {
 	struct blob *data = blob_copy(p ? p : "", len);
+	char *name, *dot;
+	int rc;
 
 	if (!data)
 		return err_nomem(e, len);
-	return model_config(w->t->m, w->name.p ? w->name.p : "value", data, e);
+	name = strdup(w->name.p ? w->name.p : "value");
+	if (!name) {
+		blob_unref(data);
+		return err_nomem(e, w->name.len);
+	}
+	for (dot = strchr(name, '.'); dot; dot = strchr(dot, '.'))
+		*dot = '/';
+	rc = model_config(w->t->m, name, data, e);
+	free(name);
+	return rc;
 }
 
-/* Values at the top of the object describe the file: also under config/. */
+/*
+ * Values of dicts and lists are files under config/, too; the attributes of
+ * modules and other objects are not: there is one of each in every layer.
+ */
 static int add_plain(struct walk *w, const struct frame *f,
 		     const struct pickle_node *n, const char *key, size_t len,
 		     struct err *e)
@@ -214,7 +229,7 @@ static int add_plain(struct walk *w, const struct frame *f,
 		rc = err_nomem(e, 0);
 	else if (n->kind == PICKLE_STRING && n->s.len > ATTR_MAX)
 		rc = add_config(w, n->s.p, n->s.len, e);
-	else if (w->depth == 1)
+	else if (!f->is_state || w->depth == 1)
 		rc = add_config(w, value.p, value.len, e);
 	if (rc == 0 && value.len <= ATTR_MAX &&
 	    model_attr(w->t->m, f->mod, err_quote(name, key, len), "%s",
