@@ -7,13 +7,16 @@ usage: make_corpus.py DIR      (needs torch, onnx, h5py and numpy)
 Every seed is a small, valid file, or the beginning of a known attack.
 """
 import collections
+import gzip
 import io
 import json
 import os
 import pickle
 import struct
 import sys
+import tarfile
 import zipfile
+import zlib
 
 import numpy
 import onnx
@@ -209,6 +212,155 @@ def seeds_pickle():
     laughs = b"]q\0" + b"".join(
         b"]q%c(h%ch%ce" % (i + 1, i, i) for i in range(60)) + b"."
     put("pickle", "laughs", laughs)
+
+
+def seeds_script():
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = torch.nn.Linear(2, 1)
+            self.register_buffer("b", torch.ones(1))
+
+        def forward(self, x):
+            return self.fc(x) * self.b
+    script = torch.jit.script(Net().eval())
+    for name, module in (("script", script),
+                         ("frozen", torch.jit.freeze(script))):
+        out = io.BytesIO()
+        torch.jit.save(module, out)
+        # Stored, so that a changed byte is no failed checksum.
+        put("pytorch", name, stored(out.getvalue()))
+    put("pytorch", "model_json", archive({
+        "a/model.json": json.dumps({
+            "mainModule": {"name": "M", "submodules": [
+                {"name": "fc", "parameters": [
+                    {"name": "weight", "tensorId": "0"},
+                    {"name": "b", "tensorId": 0, "isBuffer": True}]}]},
+            "tensors": [{"dims": ["2"], "strides": ["1"], "offset": "0",
+                         "dataType": "FLOAT",
+                         "data": {"key": "tensors/0"}}]}).encode(),
+        "a/tensors/0": bytes(8), "a/code/M.py": b"class M(Module):\n"}))
+
+
+def archive(members):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        for name, data in members.items():
+            z.writestr(name, data)
+    return out.getvalue()
+
+
+def stored(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as z:
+        return archive({n: z.read(n) for n in z.namelist()})
+
+
+def program():
+    def tensor(name):
+        return {"as_tensor": {"name": name}}
+    meta = {"dtype": 7, "sizes": [{"as_int": 2}, {"as_expr": {
+        "expr_str": "s0"}}], "strides": [{"as_int": 1}], "layout": 7}
+    return {"graph_module": {"graph": {
+        "inputs": [tensor("p"), tensor("x")], "outputs": [tensor("y")],
+        "nodes": [{"target": "torch.ops.aten.add.Tensor", "inputs": [
+            {"name": "self", "arg": tensor("x")},
+            {"name": "other", "arg": tensor("p")},
+            {"name": "alpha", "arg": {"as_int": 1}},
+            {"name": "dims", "arg": {"as_ints": [1, 2]}},
+            {"name": "f", "arg": {"as_floats": [0.5]}},
+            {"name": "s", "arg": {"as_string": "a"}},
+            {"name": "l", "arg": {"as_tensors": [{"name": "x"}]}},
+            {"name": "o", "arg": {"as_optional_tensors": [
+                {"as_none": True}, tensor("x")]}}],
+            "outputs": [tensor("y")], "metadata": {
+                "nn_module_stack": "L,,m.Net;L_fc,L['self'].fc@1,m.Linear"}}],
+        "tensor_values": {"x": meta, "y": meta}},
+        "signature": {
+            "input_specs": [
+                {"parameter": {"arg": {"name": "p"},
+                               "parameter_name": "fc.weight"}},
+                {"user_input": {"arg": tensor("x")}}],
+            "output_specs": [{"user_output": {"arg": tensor("y")}}]}},
+        "opset_version": {"aten": 10},
+        "schema_version": {"major": 8, "minor": 1}}
+
+
+def seeds_export():
+    text = json.dumps(program()).encode()
+    meta = {"dtype": 7, "sizes": [{"as_int": 2}], "strides": [{"as_int": 1}],
+            "storage_offset": {"as_int": 0}}
+    config = json.dumps({"config": {"fc.weight": {
+        "path_name": "weight_0", "is_param": True, "use_pickle": False,
+        "tensor_meta": meta}}}).encode()
+    put("program", "new", text)
+    put("program", "old", json.dumps({"graph_module": {
+        "graph": {"nodes": [{"target": "t", "inputs": [], "outputs": [
+            {"$type": "as_tensor", "$value": {"name": "y"}}]}]},
+        "signature": {"inputs_to_parameters": {"p": "w"},
+                      "user_inputs": ["x"], "user_outputs": ["y"]}}}).encode())
+    put("pytorch", "pt2", archive({
+        "m/archive_format": b"pt2", "m/models/model.json": text,
+        "m/data/weights/model_weights_config.json": config,
+        "m/data/weights/weight_0": bytes(8)}))
+    put("pytorch", "pt2_old", archive({
+        "serialized_exported_program.json": text,
+        "serialized_state_dict.pt": torch_bytes({"fc.weight":
+                                                 torch.ones(2)})}))
+
+
+def seeds_tar():
+    def dump(*values):
+        return b"".join(pickle.dumps(v, 2) for v in values)
+    storages = (dump(1) + b"\x80\2(U\0010U\3cpuctorch\nFloatStorage\nt." +
+                struct.pack("<q2f", 2, 1, 2) + dump([("1", "0", 1, 1)]))
+    tensors = (dump(1) + b"\x80\2(U\0012U\0010ctorch\nFloatTensor\nt." +
+               struct.pack("<ii3q", 1, 0, 2, 1, 0))
+    obj = b"\x80\2}U\1wU\0012Qs."
+    put("tar", "three", tar(storages=storages, tensors=tensors, pickle=obj))
+    put("tar", "link", tar(pickle=obj, storages=None))
+
+
+def tar(**members):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as t:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            if data is None:
+                info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            info.size = len(data or b"")
+            t.addfile(info, io.BytesIO(data or b""))
+    return out.getvalue()
+
+
+def seeds_flax():
+    array = b"\xc7\x13\1\x93\x91\2\xa7float32\xc4\x08" + bytes(8)
+    array = array[:1] + bytes([len(array) - 3]) + array[2:]
+    put("flax", "array", b"\x81\xa6params\x81\xa1w" + array)
+    put("flax", "chunked", b"\x81\xa1w\x83\xb9__msgpack_chunked_array__\xc3"
+        b"\xa5shape\x81\xa10\4\xa6chunks\x82\xa10" + array + b"\xa11" +
+        array)
+    put("flax", "values", b"\x86\xa1a\xc0\xa1b\xcb" + bytes(8) +
+        b"\xa1c\x92\1\xff\xa1d\xd9\1x\xa1e\xcf" + b"\xff" * 8 +
+        b"\xa1f\xd6\2" + bytes(4))
+
+
+def seeds_arrays():
+    values = numpy.arange(6, dtype="<f4").reshape(2, 3)
+    arrays = {"a": values, "b": numpy.asfortranarray(values).astype(">i2"),
+              "c": numpy.array(["x", "yz"]),
+              "d": numpy.array([{"w": values}, 1], dtype=object)}
+    for name, value in arrays.items():
+        out = io.BytesIO()
+        numpy.save(out, value)
+        put("npy", name, out.getvalue())
+    out = io.BytesIO()
+    numpy.savez(out, **arrays)
+    put("npy", "npz", out.getvalue())
+    put("jsondict", "layers", json.dumps({"layers": [
+        {"name": "fc", "weights": [4, 5, 6], "b": [[1.5, 2], [3, 4]]},
+        {"x": [[1], [2, 3]], "n": [1, None], "t": [True]}]}).encode())
+    put("gzip", "json", gzip.compress(b'{"a": [1, 2]}', mtime=0))
+    put("gzip", "zlib", zlib.compress(b'{"a": [1, 2]}'))
 
 
 def seeds_zip():
@@ -464,3 +616,8 @@ seeds_op()
 seeds_torch()
 seeds_pickle()
 seeds_zip()
+seeds_script()
+seeds_export()
+seeds_tar()
+seeds_flax()
+seeds_arrays()
