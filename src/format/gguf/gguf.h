@@ -73,7 +73,8 @@ struct gguf {
 	uint32_t version;
 	struct gguf_key *keys;
 	struct gguf_tensor *tensors;
-	uint64_t nkeys, ntensors;
+	uint32_t nkeys, ntensors;
+	uint32_t cap_keys, cap_tensors;
 	uint64_t data_off;
 	uint64_t alignment;
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "modelfs/arena.h"
+#include "modelfs/array.h"
 #include "modelfs/err.h"
 #include "modelfs/map.h"
 #include "modelfs/model.h"
@@ -21,22 +22,6 @@
 /* What a key (name, type, value) or a tensor takes at least. */
 #define KEY_BYTES_MIN(version) ((version) == 1 ? 10 : 14)
 #define TENSOR_BYTES_MIN(version) ((version) == 1 ? 20 : 24)
-
-/* Room for one more; what a file declares is never allocated ahead. */
-static int grow(void *array, uint64_t count, size_t elem_size, struct err *e)
-{
-	void **p = array, *q;
-	uint64_t cap = count < 64 ? 64 : 2 * count;
-
-	/* Full at 0, 64, 128, 256, ... */
-	if (count != 0 && (count < 64 || (count & (count - 1)) != 0))
-		return 0;
-	q = reallocarray(*p, cap, elem_size);
-	if (!q)
-		return err_nomem(e, cap * elem_size);
-	*p = q;
-	return 0;
-}
 
 static int reader_error(const struct reader *r, struct err *e)
 {
@@ -158,10 +143,12 @@ static int read_keys(struct gguf *g, struct reader *r, uint64_t n,
 {
 	int rc = check_count(r, n, KEY_BYTES_MIN(g->version), "keys", e);
 
+	/* What a file declares is never allocated ahead. */
 	for (uint64_t i = 0; rc == 0 && i < n; i++) {
 		struct gguf_key *k;
 
-		rc = grow(&g->keys, g->nkeys, sizeof(*g->keys), e);
+		rc = array_grow(&g->keys, &g->cap_keys, g->nkeys,
+				sizeof(*g->keys), e);
 		if (rc < 0)
 			break;
 		k = &g->keys[g->nkeys];
@@ -252,7 +239,8 @@ static int read_tensors(struct gguf *g, struct reader *r, uint64_t n,
 	for (uint64_t i = 0; rc == 0 && i < n; i++) {
 		struct gguf_tensor *t;
 
-		rc = grow(&g->tensors, g->ntensors, sizeof(*g->tensors), e);
+		rc = array_grow(&g->tensors, &g->cap_tensors, g->ntensors,
+				sizeof(*g->tensors), e);
 		if (rc < 0)
 			break;
 		t = &g->tensors[g->ntensors];

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "modelfs/arena.h"
+#include "modelfs/array.h"
 #include "modelfs/blob.h"
 #include "modelfs/err.h"
 #include "modelfs/format.h"
@@ -66,25 +67,6 @@ int hf_read_text(struct source *src, char **out, size_t *len, struct err *e)
 
 /* ---- the map ---- */
 
-static int grow(void *array, uint32_t count, uint32_t *cap, size_t elem_size,
-		struct err *e)
-{
-	void **p = array, *q;
-	uint32_t n = *cap ? 2 * *cap : 64;
-
-	if (count < *cap)
-		return 0;
-	if (count >= MODEL_OBJECTS_MAX)
-		return err_set(e, EFBIG, "more than %u tensors",
-			       MODEL_OBJECTS_MAX);
-	q = reallocarray(*p, n, elem_size);
-	if (!q)
-		return err_nomem(e, n * elem_size);
-	*p = q;
-	*cap = n;
-	return 0;
-}
-
 static int add_file(struct index *x, const char *name, size_t len,
 		    uint32_t *out, struct err *e)
 {
@@ -96,7 +78,8 @@ static int add_file(struct index *x, const char *name, size_t len,
 		*out = (uint32_t)number;
 		return 0;
 	}
-	rc = grow(&x->files, x->nfiles, &x->cap_files, sizeof(*x->files), e);
+	rc = array_grow(&x->files, &x->cap_files, x->nfiles, sizeof(*x->files),
+			e);
 	if (rc < 0)
 		return rc;
 	copy = arena_strndup(x->m->arena, name, len);
@@ -116,8 +99,8 @@ static int take_tensor(void *ctx, const char *key, size_t len,
 	size_t file_len;
 	const char *file = json_get_string(value, &file_len);
 	char *name;
-	int rc = file ? grow(&x->entries, x->nentries, &x->cap_entries,
-			     sizeof(*x->entries), e)
+	int rc = file ? array_grow(&x->entries, &x->cap_entries, x->nentries,
+				   sizeof(*x->entries), e)
 		      : err_set(e, EINVAL, "no file name");
 
 	if (rc < 0)
