@@ -619,6 +619,99 @@ TEST(parts) /* sparse and quantised */
 	model_free(m);
 }
 
+TEST(hostile_parts) /* P12, P13 */
+{
+	struct view v = {.class = BYTE,
+			 .numel = 2,
+			 .rank = 1,
+			 .size = {2},
+			 .stride = {1}};
+	struct recipe p = {0};
+	struct err e;
+	struct model *m;
+
+	/* indices far outside: shown as they are, nothing is made dense */
+	OPS(&p, "}(");
+	str(&p, "s");
+	OPS(&p, "ctorch._utils\n_rebuild_sparse_tensor\n("
+		"ctorch\nsparse_coo\n(");
+	tensor(&p, &v);
+	tensor(&p, &v);
+	OPS(&p, "(L9223372036854775807L\nL9223372036854775807L\ntttRu.");
+	m = load_pickle(&p, "\xff\xff", 2, &e);
+	CHECK(recipe_holds(recipe_param(m, "s.indices"), "\xff\xff", 2));
+	model_free(m);
+	/* axis 1 of a tensor with one; three scales for two channels */
+	for (int i = 0; i < 2; i++) {
+		v.size[0] = 2;
+		OPS(&p, "}(");
+		str(&p, "q");
+		OPS(&p, "ctorch._utils\n_rebuild_qtensor\n(");
+		storage(&p, &v);
+		OPS(&p, "K\0(K\2t(K\1t(ctorch\nper_channel_affine\n");
+		v.size[0] = i == 0 ? 2 : 1;
+		tensor(&p, &v);
+		tensor(&p, &v);
+		recipe_text(&p, i == 0 ? "K\1" : "I0\n");
+		OPS(&p, "t\x89NtRu.");
+		m = load_pickle(&p, "xy", 2, &e);
+		CHECK(!m && e.msg[0]);
+		model_free(m);
+	}
+}
+
+TEST(wrappers) /* subclasses that are made of other tensors */
+{
+	struct view v = {.class = BYTE,
+			 .numel = 2,
+			 .rank = 1,
+			 .size = {2},
+			 .stride = {1}};
+	struct recipe p = {0};
+	struct err e;
+	struct model *m;
+
+	OPS(&p, "}(");
+	str(&p, "w");
+	OPS(&p, "ctorch._tensor\n_rebuild_from_type_v2\n("
+		"ctorch._utils\n_rebuild_wrapper_subclass\n"
+		"ctorchao\nQuantized\n(t}(");
+	str(&p, "inner");
+	tensor(&p, &v);
+	OPS(&p, "utRu.");
+	m = load_pickle(&p, "xy", 2, &e);
+	CHECK_STR(e.msg, "");
+	CHECK(recipe_holds(recipe_param(m, "w.inner"), "xy", 2));
+	model_free(m);
+}
+
+TEST(names_of_records) /* Z9: only exact names count */
+{
+	static const char *const names[] = {"a/data/../data/0", "b/data/0",
+					    "data/0", "a/data//0"};
+	struct view v = {.class = BYTE,
+			 .numel = 2,
+			 .rank = 1,
+			 .size = {2},
+			 .stride = {1}};
+
+	for (size_t i = 0; i < 4; i++) {
+		struct member other = {names[i], "xy", 2};
+		struct recipe p = {0}, file;
+		struct err e;
+		struct model *m;
+
+		OPS(&p, "\x80\2}(");
+		str(&p, "w");
+		tensor(&p, &v);
+		OPS(&p, "u.");
+		file = archive(&p, NULL, 0, &other);
+		m = recipe_load(&file, false, &e);
+		CHECK(!m && e.msg[0]);
+		model_free(m);
+	}
+}
+
 /* ---- the legacy stream ---- */
 
 static const char stream_head[] = "\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a"
@@ -695,6 +788,9 @@ int main(void)
 	RUN(bad_tensors);
 	RUN(no_data);
 	RUN(parts);
+	RUN(hostile_parts);
+	RUN(wrappers);
+	RUN(names_of_records);
 	RUN(legacy);
 	return check_result();
 }

@@ -39,8 +39,8 @@ struct constant {
 
 struct torch_class {
 	const struct torch_classes *all;
-	struct constant
-		*constants; /* "stride : Final[int] = 2", the last first */
+	struct constant *constants; /* "stride : Final[int] = 2" */
+	struct constant **tail;
 	uint32_t nconstants;
 	uint32_t id;
 };
@@ -159,7 +159,8 @@ static int add_class(struct torch_classes *c, struct line path, struct line l,
 		return err_nomem(e, key.len);
 	}
 	text_free(&key);
-	*class = (struct torch_class){.all = c, .id = c->n};
+	*class = (struct torch_class){
+		.all = c, .tail = &class->constants, .id = c->n};
 	c->list[c->n++] = class;
 	*out = class;
 	return 0;
@@ -215,8 +216,8 @@ static int add_constant(struct torch_classes *c, struct torch_class *class,
 	k->key = arena_strndup(c->arena, l.p, (size_t)(type - l.p));
 	k->value =
 		arena_strndup(c->arena, value, (size_t)(l.p + l.len - value));
-	k->next = class->constants;
-	class->constants = k;
+	*class->tail = k;
+	class->tail = &k->next;
 	class->nconstants++;
 	return k->key && k->value ? 0 : err_nomem(e, ATTR_MAX);
 }

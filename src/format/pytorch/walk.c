@@ -464,6 +464,25 @@ static struct pickle_node *unwrap(struct pickle_node *n)
 	return n;
 }
 
+/*
+ * A subclass that only wraps other tensors (torchao, DTensor) has no data of
+ * its own: what it is made of is in its state.
+ */
+static struct pickle_node *wrapped_state(const struct pickle_node *n)
+{
+	struct pickle_node *state = NULL;
+
+	if (pickle_is_call(n, "torch._tensor", "_rebuild_from_type_v2") &&
+	    pickle_is_global(pickle_arg(n, 0), "torch._utils",
+			     "_rebuild_wrapper_subclass"))
+		state = pickle_arg(n, 3);
+	else if (pickle_is_call(n, "torch._utils", "_rebuild_wrapper_subclass"))
+		state = n->state;
+	if (state && state->kind == PICKLE_TUPLE)
+		state = pickle_item(state, 0);
+	return state && state->kind == PICKLE_DICT ? state : NULL;
+}
+
 static int visit(struct walk *w, struct pickle_node *n, const char *key,
 		 size_t len, struct err *e)
 {
@@ -477,6 +496,8 @@ static int visit(struct walk *w, struct pickle_node *n, const char *key,
 	rc = set_name(w, f, key, len, e);
 	if (rc < 0)
 		return rc;
+	if (wrapped_state(n))
+		return enter(w, wrapped_state(n), key, len, e);
 	if (torch_is_tensor(n) || torch_is_array(n))
 		return add_tensor(w, f, n, key, len, e);
 	if (n->kind == PICKLE_PERSID)
@@ -570,6 +591,9 @@ static int start(struct walk *w, struct pickle_node *root, struct err *e)
 	root = unwrap(root);
 	name = torch_is_plain(root) ? "value" : "tensor";
 
+	/* An archive without constants has an empty tuple of them. */
+	if (under && torch_is_plain(root))
+		return 0;
 	if (under) {
 		rc = model_module(m, at.mod, under, strlen(under), &at.mod, e);
 		text_add(&w->name, under);
@@ -580,9 +604,6 @@ static int start(struct walk *w, struct pickle_node *root, struct err *e)
 	if (!torch_is_tensor(root) && !torch_is_array(root) &&
 	    !torch_is_plain(root))
 		return push_container(w, root, &at, e);
-	/* An archive without constants has an empty tuple of them. */
-	if (under && torch_is_plain(root))
-		return 0;
 	w->frames[w->depth++] = at;
 	set_name(w, &at, name, strlen(name), e);
 	if (torch_is_plain(root))
