@@ -8,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "modelfs/arena.h"
 #include "modelfs/err.h"
 #include "modelfs/map.h"
 #include "modelfs/text.h"
 
 #include "format/tflite/tflite.h"
+#include "format/tflite/translate.h"
 
 enum { /* fields */
        SUBGRAPH_INPUTS = 1,
@@ -21,6 +23,7 @@ enum { /* fields */
        OPERATOR_OPCODE = 0,
        OPERATOR_INPUTS = 1,
        OPERATOR_OUTPUTS = 2,
+       OPERATOR_OPTIONS = 4,
        OPCODE_OLD = 0,
        OPCODE_CUSTOM = 1,
        OPCODE_VERSION = 2,
@@ -154,7 +157,7 @@ static int place(struct tflite_graph *g, struct span name, struct span type,
 
 	if (rc == 0 && !is_taken) {
 		rc = model_module(tf->m, parent, leaf.p, leaf.len, out, e);
-		is_taken = rc == 0 && (*out)->is_node;
+		is_taken = rc == 0 && (*out)->type;
 	}
 	for (int i = 0; rc == 0 && i < 2 && is_taken; i++) {
 		own.len = 0;
@@ -165,25 +168,45 @@ static int place(struct tflite_graph *g, struct span name, struct span type,
 		rc = own.failed ? err_nomem(e, 0)
 				: model_module(tf->m, parent, own.p, own.len,
 					       out, e);
-		is_taken = rc == 0 && (*out)->is_node;
+		is_taken = rc == 0 && (*out)->type;
 	}
 	text_free(&own);
-	if (rc == 0)
-		(*out)->is_node = true;
 	return rc;
 }
 
-static int fill_values(struct tflite_graph *g, const struct node *n,
-		       const struct flatbuf_vector *in,
-		       const struct flatbuf_vector *out, struct err *e)
+/* The values of one operator, in memory of the model. */
+static int read_values(struct tflite_graph *g, const struct flatbuf_vector *v,
+		       bool is_input, value_id **out, struct err *e)
 {
 	int rc = 0;
 
-	for (uint32_t i = 0; rc == 0 && i < in->n; i++)
-		rc = value_at(g, in, i, true, &n->in[i], e);
-	for (uint32_t i = 0; rc == 0 && i < out->n; i++)
-		rc = value_at(g, out, i, false, &n->out[i], e);
+	if (!flatbuf_charge(g->t->f, 8 * (uint64_t)v->n))
+		return tflite_check(g->t, e);
+	*out = arena_array(g->t->tf.m->arena, v->n + 1u, sizeof(**out));
+	if (!*out)
+		return err_nomem(e, v->n * sizeof(**out));
+	for (uint32_t i = 0; rc == 0 && i < v->n; i++)
+		rc = value_at(g, v, i, is_input, &(*out)[i], e);
 	return rc;
+}
+
+static int plain_node(const struct tflite_make *k, int64_t version,
+		      struct err *e)
+{
+	struct node *n;
+	int rc = graph_node(k->g, k->name.p, "tflite", k->type.p, k->nin,
+			    k->nout, 0, &n, e);
+
+	if (rc < 0)
+		return rc;
+	for (uint32_t i = 0; i < k->nin; i++)
+		n->in[i] = k->in[i];
+	for (uint32_t i = 0; i < k->nout; i++)
+		n->out[i] = k->out[i];
+	n->opset = (int)version;
+	n->module = k->module;
+	k->module->is_node = true;
+	return 0;
 }
 
 static int add_operator(struct tflite_graph *g, const struct flatbuf_table *op,
@@ -196,33 +219,35 @@ static int add_operator(struct tflite_graph *g, const struct flatbuf_table *op,
 		flatbuf_vector(t->f, op, OPERATOR_OUTPUTS, 4);
 	uint32_t opcode =
 		(uint32_t)flatbuf_uint(t->f, op, OPERATOR_OPCODE, 4, 0);
-	struct span type = {"", 0}, name;
-	struct module *mod;
-	struct node *n;
+	struct tflite_make k = {
+		.m = t->tf.m, .g = t->tf.m->graph, .f = t->f};
+	value_id *ins = NULL, *outs = NULL;
 	int64_t version = 1;
-	int rc = find_type(t, opcode, &type, &version, e);
+	int rc = find_type(t, opcode, &k.type, &version, e);
 
-	if (rc == 0 && !flatbuf_charge(t->f, 8 * ((uint64_t)in.n + out.n)))
-		rc = tflite_check(t, e);
+	k.options = flatbuf_sub(t->f, op, OPERATOR_OPTIONS);
 	if (rc == 0)
-		rc = graph_node(t->tf.m->graph, NULL, "tflite", type.p, in.n,
-				out.n, 0, &n, e);
+		rc = read_values(g, &in, true, &ins, e);
 	if (rc == 0)
-		rc = fill_values(g, n, &in, &out, e);
+		rc = read_values(g, &out, false, &outs, e);
 	if (rc < 0)
 		return rc;
-	n->opset = (int)version;
-	name = type;
-	if (out.n > 0)
-		name.p = t->tf.m->graph->values[n->out[0]].name;
-	name.len = strlen(name.p);
-	rc = place(g, name, type, &mod, e);
+	k.in = ins;
+	k.out = outs;
+	k.nin = in.n;
+	k.nout = out.n;
+	k.name.p = out.n > 0 ? k.g->values[outs[0]].name : k.type.p;
+	k.name.len = strlen(k.name.p);
+	rc = place(g, k.name, k.type, &k.module, e);
+	if (rc == 0)
+		rc = tflite_translate(&k, e);
+	if (rc == 0)
+		rc = plain_node(&k, version, e);
 	if (rc < 0)
 		return rc;
-	n->module = mod;
-	return model_type(t->tf.m, mod, type.p, type.len) < 0
-		       ? err_nomem(e, type.len)
-		       : 0;
+	return model_type(k.m, k.module, k.type.p, k.type.len) < 0
+		       ? err_nomem(e, k.type.len)
+		       : tflite_check(t, e);
 }
 
 int tflite_roles(struct tflite_graph *g, struct err *e)

@@ -7,6 +7,7 @@
  *	tensor.c	tensors, their buffers and their quantisation
  *	graph.c		operators
  *	ops.c		what operators are called
+ *	translate.c	operators that ONNX has, too
  */
 #ifndef FORMAT_TFLITE_TFLITE_H
 #define FORMAT_TFLITE_TFLITE_H
