@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "modelfs/blob.h"
 #include "modelfs/err.h"
@@ -91,6 +92,12 @@ static int load_and_read(const char *path)
 
 		rc = read_views(&t, &e);
 	}
+	for (uint32_t i = 0; i < m->nconfig && rc == 0; i++) {
+		struct blob *b = NULL;
+
+		rc = blob_resolve(m->config_index[i]->data, &b, &e);
+		blob_unref(b);
+	}
 	model_free(m);
 	return rc;
 }
@@ -158,8 +165,7 @@ static const char *model_path_of(const char *name)
 	static char path[4096];
 	const char *top = getenv("top_srcdir");
 
-	snprintf(path, sizeof(path), "%s/tests/models/digits/%s",
-		 top ? top : ".", name);
+	snprintf(path, sizeof(path), "%s/tests/%s", top ? top : ".", name);
 	return path;
 }
 
@@ -170,16 +176,61 @@ TEST(views)
 
 TEST(safetensors)
 {
-	fail_each(load_and_read, model_path_of("digits.safetensors"));
+	fail_each(load_and_read,
+		  model_path_of("models/digits/digits.safetensors"));
 }
 
 TEST(onnx)
 {
-	fail_each(load_and_read, model_path_of("digits.onnx"));
+	fail_each(load_and_read, model_path_of("models/digits/digits.onnx"));
+}
+
+TEST(gguf)
+{
+	fail_each(load_and_read, model_path_of("fuzz/corpus/gguf/v1"));
+	fail_each(load_and_read, model_path_of("fuzz/corpus/gguf/big"));
+}
+
+static void put(const char *dir, const char *name, const char *text, size_t len)
+{
+	char path[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "wb");
+	CHECK(f && fwrite(text, 1, len, f) == len && fclose(f) == 0);
+}
+
+/* An index, a shard with a tensor too many, config.json. */
+TEST(folder)
+{
+	static const char index[] = "{\"weight_map\":{\"a.b\":\"1\"}}";
+	static const char config[] = "{\"model_type\":\"llama\"}";
+	static const char shard[] = "\x6c\0\0\0\0\0\0\0"
+				    "{\"a.b\":{\"dtype\":\"U8\",\"shape\":[],"
+				    "\"data_offsets\":[0,1]},"
+				    "\"c.d\":{\"dtype\":\"U8\",\"shape\":[],"
+				    "\"data_offsets\":[1,2]}} "
+				    "xy";
+	char dir[] = "/tmp/modelfs-nomem-XXXXXX", path[64];
+	const char *names[] = {"x.safetensors.index.json", "config.json", "1"};
+
+	CHECK(mkdtemp(dir) != NULL);
+	put(dir, names[0], index, sizeof(index) - 1);
+	put(dir, names[1], config, sizeof(config) - 1);
+	put(dir, names[2], shard, sizeof(shard) - 1);
+	fail_each(load_and_read, dir);
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		unlink(path);
+	}
+	rmdir(dir);
 }
 
 int main(void)
 {
+	RUN(folder);
+	RUN(gguf);
 	RUN(views);
 	RUN(safetensors);
 	RUN(onnx);

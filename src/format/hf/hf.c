@@ -79,6 +79,7 @@ struct folder {
 	char *weights; /* owned; the best name; NULL: none */
 	size_t rank;   /* in the list of names */
 	bool has_config;
+	bool is_short;			/* of memory */
 	char *config[CONFIG_FILES_MAX]; /* owned */
 	size_t nconfig;
 };
@@ -104,11 +105,13 @@ static void look_at(struct folder *f, const char *name)
 		free(f->weights);
 		f->weights = strdup(name);
 		f->rank = rank;
+		f->is_short = f->is_short || !f->weights;
 	}
 	if (strcmp(name, "config.json") == 0)
 		f->has_config = true;
 	if (is_config(name) && f->nconfig < CONFIG_FILES_MAX) {
 		f->config[f->nconfig] = strdup(name);
+		f->is_short = f->is_short || !f->config[f->nconfig];
 		f->nconfig += f->config[f->nconfig] != NULL;
 	}
 }
@@ -127,6 +130,8 @@ static struct folder *list_folder(int dirfd)
 
 	if (fd >= 0 && !dir)
 		close(fd);
+	if (f)
+		f->is_short = fd >= 0 && !dir;
 	for (size_t i = 0; f && dir && i < FILES_MAX; i++) {
 		entry = readdir(dir);
 		if (!entry)
@@ -300,7 +305,7 @@ static int read_model(const struct input *in, struct model *m, struct err *e)
 
 	if (!f)
 		return err_nomem(e, sizeof(*f));
-	rc = read_folder(in, f, m, e);
+	rc = f->is_short ? err_nomem(e, sizeof(*f)) : read_folder(in, f, m, e);
 	free_folder(f);
 	return rc;
 }
@@ -314,8 +319,10 @@ static int probe_folder(const struct input *in)
 		return 0;
 	f = list_folder(in->dirfd);
 	if (!f)
-		return 0;
-	if (f->weights)
+		return 80; /* so that reading says why */
+	if (f->is_short)
+		score = 80;
+	else if (f->weights)
 		score = f->has_config || is_index(f->weights) ? 80 : 50;
 	free_folder(f);
 	return score;

@@ -40,6 +40,7 @@ struct index {
 	uint32_t nentries, nfiles;
 	uint32_t cap_entries, cap_files;
 	uint32_t shard; /* that is being read */
+	bool is_short;	/* of memory */
 };
 
 int hf_read_text(struct source *src, char **out, size_t *len, struct err *e)
@@ -151,8 +152,12 @@ static bool wants(void *ctx, const char *name, size_t len)
 		t->is_found = t->is_found || is_new;
 		return is_new;
 	}
+	if (map_get(x->extras, name, len, &i))
+		return false;
 	copy = arena_strndup(x->m->arena, name, len);
-	return copy && map_add(x->extras, copy, len, 1) == 0;
+	x->is_short =
+		x->is_short || !copy || map_add(x->extras, copy, len, 1) < 0;
+	return !x->is_short;
 }
 
 /* A tensor of which only the name is known. */
@@ -190,6 +195,8 @@ static int read_file(struct index *x, struct err *e)
 		return rc;
 	rc = hf_read_weights(src, &part, x->m, e);
 	source_unref(src);
+	if (rc == 0 && x->is_short)
+		return err_nomem(e, file->len);
 	if (rc < 0) {
 		/* Whatever is wrong with it: it was there. */
 		err_wrap(e, "%s", err_quote(quoted, file->p, file->len));
