@@ -33,12 +33,6 @@ enum op_flags {
 	 * op_temp need not zero it.
 	 */
 	OP_WRITES_ALL = 1 << 2,
-	/*
-	 * Reads its large inputs itself, in parts (op_read): they may be blobs
-	 * that are not in memory.  Bits 8.. say which inputs.
-	 */
-	OP_STREAMS_INPUT_0 = 1 << 8,
-	OP_STREAMS_INPUT_1 = 1 << 9,
 };
 
 struct op {

@@ -362,6 +362,11 @@ int norm_layer(struct op_call *c, const struct layer *l, const void *x,
 		return rc;
 	if (p.n > 0)
 		norm_rows(&c->env->kernel, &p, x, out);
+	/* Rows of nothing have no statistics. */
+	if (p.n == 0 && l->mean)
+		memset(l->mean, 0, p.rows * num_size(l->type));
+	if (p.n == 0 && l->inv_std)
+		memset(l->inv_std, 0, p.rows * num_size(l->type));
 	if (fused)
 		return 0;
 	rc = broadcast_affine(c, l->scale, BINARY_MUL, l->type, s, out, e);
