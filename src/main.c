@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -453,6 +454,17 @@ static int with_mount(const struct options *opt)
 	return status;
 }
 
+/* Every shard of a model stays open. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv)
 {
 	struct options opt = {0};
@@ -460,6 +472,7 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	raise_file_limit();
 	if (opt.command == CMD_FORMATS)
 		return print_formats();
 	if (!has_right_args(&opt))
