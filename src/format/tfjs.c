@@ -28,7 +28,7 @@
 #define PATHS_MAX 100000
 #define STRINGS_MAX 1000000u
 
-struct group { /* of the manifest */
+struct group {		   /* of the manifest */
 	struct blob *data; /* owned; NULL: a file cannot be had */
 	struct err why;
 	uint64_t at; /* where the next tensor begins */
@@ -138,8 +138,8 @@ static int read_weight(const struct json *v, struct weight *w, struct err *e)
 	w->t.dtype = find_type(json_member(v, "dtype"));
 	if (json_kind(q) == JSON_KIND_OBJECT) {
 		w->t.dtype = find_type(json_member(q, "dtype"));
-		w->is_quantised = w->t.dtype == DTYPE_U8 ||
-				  w->t.dtype == DTYPE_U16;
+		w->is_quantised =
+			w->t.dtype == DTYPE_U8 || w->t.dtype == DTYPE_U16;
 	}
 	if (w->t.dtype == DTYPE_NONE)
 		return err_set(e, EOPNOTSUPP, "unknown element type");
@@ -214,10 +214,9 @@ static int make_data(struct group *g, struct weight *w, struct err *e)
 	if (!g->data)
 		w->t.data = blob_fail(nbytes, g->why.code, g->why.msg);
 	else if (g->at > g->data->size || nbytes > g->data->size - g->at)
-		return err_set(e, EINVAL,
-			       "%llu bytes at %llu, beyond the weights",
-			       (unsigned long long)nbytes,
-			       (unsigned long long)g->at);
+		return err_set(
+			e, EINVAL, "%llu bytes at %llu, beyond the weights",
+			(unsigned long long)nbytes, (unsigned long long)g->at);
 	else
 		w->t.data = blob_slice(blob_ref(g->data), g->at, nbytes);
 	g->at += nbytes;
@@ -271,8 +270,8 @@ static int add_weight(struct tf *t, struct group *g, const struct json *v,
 	}
 	if (rc < 0) {
 		err_set(e, -rc, "%s", why.msg);
-		return w.name.p ? err_wrap(e, "%s", err_quote(q, w.name.p,
-							      w.name.len))
+		return w.name.p ? err_wrap(e, "%s",
+					   err_quote(q, w.name.p, w.name.len))
 				: rc;
 	}
 	rc = tf_param(t, w.name, PARAM_PARAMETER, &w.t, 0, e);
@@ -304,8 +303,8 @@ static int add_names(struct tf *t, const struct json *v, struct err *e)
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < json_count(weights); i++) {
-		struct span name = text_of(
-			json_member(json_item(weights, i), "name"));
+		struct span name =
+			text_of(json_member(json_item(weights, i), "name"));
 
 		if (name.p)
 			rc = tf_name_add(t, name, e);
@@ -410,8 +409,8 @@ static int look(const uint8_t *p, size_t n)
 {
 	size_t i = 0;
 
-	while (i < n && (p[i] == ' ' || p[i] == '\n' || p[i] == '\r' ||
-			 p[i] == '\t'))
+	while (i < n &&
+	       (p[i] == ' ' || p[i] == '\n' || p[i] == '\r' || p[i] == '\t'))
 		i++;
 	if (i == n || p[i] != '{')
 		return 0;

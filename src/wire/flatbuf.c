@@ -115,8 +115,7 @@ static struct flatbuf_table table_at(struct flatbuf *f, uint64_t pos)
 	t.vtable_len = (uint16_t)number(f, t.vtable, 2);
 	t.table_len = (uint16_t)number(f, t.vtable + 2, 2);
 	if (t.vtable_len < 4 || t.vtable_len % 2 || t.table_len < 4 ||
-	    t.vtable_len > f->size - t.vtable ||
-	    t.table_len > f->size - pos)
+	    t.vtable_len > f->size - t.vtable || t.table_len > f->size - pos)
 		fail(f, EINVAL, pos, "a table that is no table");
 	flatbuf_charge(f, 16);
 	if (f->bad)
@@ -141,7 +140,8 @@ static uint64_t field_pos(struct flatbuf *f, const struct flatbuf_table *t,
 	off = (uint16_t)number(f, t->vtable + at, 2);
 	if (off == 0)
 		return 0;
-	if (off < 4 || off > t->table_len || width > (size_t)t->table_len - off) {
+	if (off < 4 || off > t->table_len ||
+	    width > (size_t)t->table_len - off) {
 		fail(f, EINVAL, t->pos, "a field beyond its table");
 		return 0;
 	}

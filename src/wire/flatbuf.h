@@ -28,7 +28,7 @@ struct flatbuf {
 	uint64_t size;
 	uint64_t copied;
 	bool bad;
-	struct err err; /* why, when bad */
+	struct err err;			 /* why, when bad */
 	uint64_t page_at[FLATBUF_PAGES]; /* offset + 1; 0: empty */
 	uint8_t pages[FLATBUF_PAGES][FLATBUF_PAGE];
 };
@@ -58,8 +58,7 @@ uint64_t flatbuf_uint(struct flatbuf *f, const struct flatbuf_table *t,
 float flatbuf_float(struct flatbuf *f, const struct flatbuf_table *t,
 		    unsigned field, float def);
 struct flatbuf_table flatbuf_sub(struct flatbuf *f,
-				 const struct flatbuf_table *t,
-				 unsigned field);
+				 const struct flatbuf_table *t, unsigned field);
 /* Elements of elem_size bytes, all within the file. */
 struct flatbuf_vector flatbuf_vector(struct flatbuf *f,
 				     const struct flatbuf_table *t,

@@ -18,13 +18,13 @@
 #define CHUNKS_MAX 1024
 #define LINKS_MAX 4000000u
 
-static const uint8_t signature[8] = {0x89, 'H', 'D', 'F',
+static const uint8_t signature[8] = {0x89, 'H',	 'D',  'F',
 				     '\r', '\n', 0x1a, '\n'};
 
 /* ---- bytes ---- */
 
-int hdf5_load(struct hdf5 *h, uint64_t addr, uint64_t len,
-	      const uint8_t **out, struct err *e)
+int hdf5_load(struct hdf5 *h, uint64_t addr, uint64_t len, const uint8_t **out,
+	      struct err *e)
 {
 	uint8_t *p;
 	int rc;
@@ -355,8 +355,8 @@ static int read_object(struct hdf5 *h, hdf5_id id, struct hdf5_object *o,
 	return rc;
 }
 
-int hdf5_remember(struct hdf5 *h, struct map *map, uint64_t addr,
-		  const void *p, struct err *e)
+int hdf5_remember(struct hdf5 *h, struct map *map, uint64_t addr, const void *p,
+		  struct err *e)
 {
 	uint64_t *key = arena_alloc(h->arena, sizeof(*key));
 
@@ -698,8 +698,8 @@ hdf5_id hdf5_root(const struct hdf5 *h)
 	return h->root;
 }
 
-int hdf5_open(struct source *src, uint64_t off, uint64_t len,
-	      struct hdf5 **out, struct err *e)
+int hdf5_open(struct source *src, uint64_t off, uint64_t len, struct hdf5 **out,
+	      struct err *e)
 {
 	struct hdf5 *h = calloc(1, sizeof(*h));
 	int rc;

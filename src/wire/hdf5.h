@@ -49,8 +49,8 @@ bool hdf5_find_start(struct source *src, uint64_t off, uint64_t len,
 		     uint64_t *start);
 
 /* The file in [off, off + len) of src, which is kept.  EINVAL, EFBIG. */
-int hdf5_open(struct source *src, uint64_t off, uint64_t len,
-	      struct hdf5 **out, struct err *e);
+int hdf5_open(struct source *src, uint64_t off, uint64_t len, struct hdf5 **out,
+	      struct err *e);
 void hdf5_close(struct hdf5 *h);
 
 hdf5_id hdf5_root(const struct hdf5 *h);

@@ -29,9 +29,9 @@ struct kept {
 
 struct chunked {
 	struct blob blob;
-	struct source *src; /* owned */
-	struct hdf5_chunked c; /* chunks are owned */
-	size_t chunk_size;     /* bytes, decoded */
+	struct source *src;	       /* owned */
+	struct hdf5_chunked c;	       /* chunks are owned */
+	size_t chunk_size;	       /* bytes, decoded */
 	uint64_t grid[SHAPE_RANK_MAX]; /* chunks along each axis */
 
 	pthread_mutex_t lock; /* all below */

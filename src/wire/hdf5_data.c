@@ -412,8 +412,8 @@ static int collect(struct dataset *d, struct blob *raw, struct blob **out,
 	int rc = l && buf ? 0 : err_nomem(e, d->type.size);
 
 	for (uint64_t i = 0; rc == 0 && i < d->nelems; i++) {
-		rc = blob_read_full(raw, buf, d->type.size,
-				    i * d->type.size, e);
+		rc = blob_read_full(raw, buf, d->type.size, i * d->type.size,
+				    e);
 		if (rc == 0)
 			rc = add_string(d, buf, l, e);
 	}
@@ -433,10 +433,10 @@ static int strings(struct dataset *d, struct blob *raw, struct blob **out,
 	struct err why = {0};
 	int rc = blob_status(raw, &why);
 
-	if (rc == 0 && (d->nelems > STRINGS_MAX ||
-			d->nbytes > HDF5_METADATA_MAX ||
-			(d->type.class == HDF5_VLEN_TEXT &&
-			 d->type.size != 8 + d->h->offset_size)))
+	if (rc == 0 &&
+	    (d->nelems > STRINGS_MAX || d->nbytes > HDF5_METADATA_MAX ||
+	     (d->type.class == HDF5_VLEN_TEXT &&
+	      d->type.size != 8 + d->h->offset_size)))
 		rc = err_set(&why, EFBIG, "too many strings");
 	if (rc == 0)
 		rc = collect(d, raw, out, &why);
@@ -461,8 +461,7 @@ int hdf5_is_dataset(struct hdf5 *h, hdf5_id id, bool *out, struct err *e)
 
 static int describe(struct dataset *d, struct err *e)
 {
-	const struct hdf5_message *type =
-		hdf5_message(d->o, MESSAGE_DATATYPE);
+	const struct hdf5_message *type = hdf5_message(d->o, MESSAGE_DATATYPE);
 	const struct hdf5_message *space =
 		hdf5_message(d->o, MESSAGE_DATASPACE);
 	bool is_null = false;

@@ -63,7 +63,7 @@ struct hdf5 {
 	struct map *objects; /* address → struct hdf5_object * */
 	struct map *heaps;   /* address → struct hdf5_bytes * */
 	struct map *groups;  /* address → struct hdf5_group * */
-	struct map *names;   /* address of a group, name → index of the link */
+	struct map *names; /* address of a group, name → index of the link */
 };
 
 struct hdf5_group {
@@ -78,15 +78,15 @@ struct hdf5_bytes {
 
 /* ---- hdf5.c ---- */
 /* Metadata at an address, which stays in memory.  EINVAL beyond the file. */
-int hdf5_load(struct hdf5 *h, uint64_t addr, uint64_t len,
-	      const uint8_t **out, struct err *e);
+int hdf5_load(struct hdf5 *h, uint64_t addr, uint64_t len, const uint8_t **out,
+	      struct err *e);
 uint64_t hdf5_offset(const struct hdf5 *h, struct cursor *c);
 uint64_t hdf5_length(const struct hdf5 *h, struct cursor *c);
 int hdf5_object(struct hdf5 *h, hdf5_id id, const struct hdf5_object **out,
 		struct err *e);
 /* Keeps p under an address.  -ENOMEM. */
-int hdf5_remember(struct hdf5 *h, struct map *map, uint64_t addr,
-		  const void *p, struct err *e);
+int hdf5_remember(struct hdf5 *h, struct map *map, uint64_t addr, const void *p,
+		  struct err *e);
 /* NULL when there is none of this type. */
 const struct hdf5_message *hdf5_message(const struct hdf5_object *o,
 					unsigned type);
@@ -153,7 +153,7 @@ int hdf5_tree(struct hdf5 *h, uint64_t addr, uint8_t type, size_t key_size,
 
 /* ---- hdf5_data.c, hdf5_attr.c ---- */
 /* One element of a variable-length string.  Borrowed from the file. */
-int hdf5_vlen(struct hdf5 *h, const uint8_t *element,
-	      struct hdf5_string *out, struct err *e);
+int hdf5_vlen(struct hdf5 *h, const uint8_t *element, struct hdf5_string *out,
+	      struct err *e);
 
 #endif

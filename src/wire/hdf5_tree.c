@@ -66,8 +66,8 @@ static int read_entries(struct walk *w, uint64_t addr, size_t used, int level,
 	int rc = hdf5_load(w->h, at, used * entry, &p, e);
 
 	for (size_t i = 0; rc == 0 && i < used; i++, p += entry) {
-		struct cursor c = cursor_make(p + w->key_size,
-					      w->h->offset_size, at);
+		struct cursor c =
+			cursor_make(p + w->key_size, w->h->offset_size, at);
 		uint64_t child = hdf5_offset(w->h, &c);
 
 		rc = level == 0 ? w->fn(w->ctx, p, child, e)

@@ -72,8 +72,8 @@ static bool put_copy(struct cursor *c, struct output *o, uint8_t tag)
 	return true;
 }
 
-int snappy_inflate(const uint8_t *data, size_t len, uint64_t max,
-		   uint8_t **out, size_t *out_len, struct err *e)
+int snappy_inflate(const uint8_t *data, size_t len, uint64_t max, uint8_t **out,
+		   size_t *out_len, struct err *e)
 {
 	struct cursor c = cursor_make(data, len, 0);
 	uint64_t size = cursor_varint(&c);

@@ -12,7 +12,7 @@ struct err;
  * out is malloc'd, and never larger than the input can make it.  EIO when the
  * block is damaged, EFBIG when it would be larger than max.
  */
-int snappy_inflate(const uint8_t *data, size_t len, uint64_t max,
-		   uint8_t **out, size_t *out_len, struct err *e);
+int snappy_inflate(const uint8_t *data, size_t len, uint64_t max, uint8_t **out,
+		   size_t *out_len, struct err *e);
 
 #endif

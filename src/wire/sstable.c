@@ -48,7 +48,7 @@ struct walk {
 
 struct table {
 	struct source *file;
-	uint64_t next; /* the next block may not start before this */
+	uint64_t next;	     /* the next block may not start before this */
 	struct walk entries; /* its key goes on from block to block */
 	sstable_fn fn;
 	void *ctx;
@@ -87,8 +87,8 @@ static int inflate_block(struct block *b, struct err *e)
 	uint8_t *data;
 	size_t len;
 	void *copy;
-	int rc = snappy_inflate(b->data, b->len, SSTABLE_BLOCK_MAX, &data,
-				&len, e);
+	int rc = snappy_inflate(b->data, b->len, SSTABLE_BLOCK_MAX, &data, &len,
+				e);
 
 	if (rc < 0)
 		return rc;
@@ -194,8 +194,7 @@ static int make_key(struct walk *w, size_t shared, const uint8_t *added,
 	/* The new key must be greater: it differs first behind `shared`. */
 	common = w->key_len - shared < nadded ? w->key_len - shared : nadded;
 	order = common ? memcmp(added, w->key + shared, common) : 0;
-	if (w->has_key &&
-	    (order < 0 || (order == 0 && len <= w->key_len)))
+	if (w->has_key && (order < 0 || (order == 0 && len <= w->key_len)))
 		return err_set(e, EINVAL, "byte %llu: keys are not sorted",
 			       (unsigned long long)w->c.off);
 	if (nadded)

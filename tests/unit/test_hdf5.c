@@ -283,7 +283,7 @@ TEST(types_and_spaces)
 TEST(data)
 {
 	CHECK(is_refused(AT_LAYOUT + 2, AT_DATA + 1, 8)); /* beyond */
-	CHECK(is_refused(AT_LAYOUT + 10, 7, 8));	   /* too few */
+	CHECK(is_refused(AT_LAYOUT + 10, 7, 8));	  /* too few */
 	/* never written: the fill value */
 	CHECK_INT(open_error(AT_LAYOUT + 2, UNDEFINED, 8), 0);
 }

@@ -237,8 +237,7 @@ TEST(bundle_byte_order)
 
 	CHECK(m != NULL);
 	if (m) {
-		CHECK_INT(blob_read_full(m->params[0]->data, got, 4, 0, &e),
-			  0);
+		CHECK_INT(blob_read_full(m->params[0]->data, got, 4, 0, &e), 0);
 		CHECK(memcmp(got, want, 4) == 0);
 	}
 	model_free(m);
@@ -348,8 +347,7 @@ TEST(bundle_bounds)
 
 /* ---- graphs ---- */
 
-static void add_attr(struct recipe *node, const char *key,
-		     struct recipe *value)
+static void add_attr(struct recipe *node, const char *key, struct recipe *value)
 {
 	struct recipe a = {0};
 

@@ -129,8 +129,8 @@ static const struct known knowns[] = {
 /* Without a bias the last name is missing. */
 static const char *known_variable(const struct known *k, size_t i, size_t n)
 {
-	if (n != k->n && !(n + 1 == k->n &&
-			   strcmp(k->names[k->n - 1], "bias") == 0))
+	if (n != k->n &&
+	    !(n + 1 == k->n && strcmp(k->names[k->n - 1], "bias") == 0))
 		return NULL;
 	return i < n ? k->names[i] : NULL;
 }
@@ -176,8 +176,7 @@ static bool is_lower(char c)
 
 static bool is_word(char c)
 {
-	return is_upper(c) || is_lower(c) || (c >= '0' && c <= '9') ||
-	       c == '_';
+	return is_upper(c) || is_lower(c) || (c >= '0' && c <= '9') || c == '_';
 }
 
 size_t keras_snake(const char *class, char *buf, size_t size)
@@ -272,10 +271,10 @@ static int describe_layer(struct model *m, struct module *mod,
 			continue;
 		text.len = 0;
 		format_value(value, &text);
-		rc = text.failed ? -ENOMEM
-				 : model_attr(m, mod, key, "%.*s",
-					      (int)text.len,
-					      text.p ? text.p : "");
+		rc = text.failed
+			     ? -ENOMEM
+			     : model_attr(m, mod, key, "%.*s", (int)text.len,
+					  text.p ? text.p : "");
 	}
 	text_free(&text);
 	return rc < 0 ? err_nomem(e, 0) : 0;

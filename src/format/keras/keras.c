@@ -68,8 +68,8 @@ int keras_param(struct keras *k, hdf5_id id, const struct param_spec *where,
 	if (rc < 0) {
 		tensor_drop(&p.tensor);
 		err_set(e, -rc, "%s", why.msg);
-		return err_wrap(e, "%s", err_quote(q, p.full_name.p,
-						   p.full_name.len));
+		return err_wrap(e, "%s",
+				err_quote(q, p.full_name.p, p.full_name.len));
 	}
 	return model_param(k->m, &p, NULL, e);
 }

@@ -148,8 +148,8 @@ static int add_numbered(struct keras *k, struct layer *l, struct err *e)
 	return rc == -ENOENT ? 0 : rc;
 }
 
-static int add_layer(struct keras *k, void *ctx,
-		     const struct hdf5_string *name, struct err *e)
+static int add_layer(struct keras *k, void *ctx, const struct hdf5_string *name,
+		     struct err *e)
 {
 	const hdf5_id *root = ctx;
 	struct layer l = {.name = *name};

@@ -39,7 +39,7 @@ struct tf_body {
 	 * that is there already, or else the long one.
 	 */
 	struct span prefix, long_prefix;
-	struct map *args;      /* of a function: name → value */
+	struct map *args; /* of a function: name → value */
 	uint32_t depth;
 	const Tf__Function *function; /* NULL: the graph itself */
 	const struct tf_body *caller;

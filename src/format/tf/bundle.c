@@ -352,8 +352,7 @@ static bool is_beneath_variable(struct bundle *b, struct span key)
 	const char *slash = memrchr(key.p, '/', key.len);
 	uint64_t idx;
 
-	return slash &&
-	       map_get(b->index, key.p, (size_t)(slash - key.p), &idx);
+	return slash && map_get(b->index, key.p, (size_t)(slash - key.p), &idx);
 }
 
 static enum param_kind kind_of(struct bundle *b, struct span key,
@@ -377,8 +376,8 @@ static struct span human_name(struct bundle *b, struct span key)
 
 	if (map_get(b->t->human, key.p, key.len, &known))
 		return *(const struct span *)(uintptr_t)known;
-	if (key.len > suffix && memcmp(key.p + key.len - suffix, VALUE_SUFFIX,
-				       suffix) == 0)
+	if (key.len > suffix &&
+	    memcmp(key.p + key.len - suffix, VALUE_SUFFIX, suffix) == 0)
 		key.len -= suffix;
 	return key;
 }
@@ -396,8 +395,8 @@ static int add_key(struct bundle *b, struct span key, struct err *e)
 			      &mod, e);
 
 	if (rc == 0)
-		rc = model_path(b->t->m, mod, key.p, key.len, "/",
-				&spec.module, &spec.name, e);
+		rc = model_path(b->t->m, mod, key.p, key.len, "/", &spec.module,
+				&spec.name, e);
 	if (rc < 0)
 		return rc;
 	blob_ref(spec.tensor.data);
@@ -425,8 +424,8 @@ static int add_entry(struct bundle *b, const struct entry *x, struct err *e)
 	}
 	rc = tf_param(b->t, name, kind_of(b, x->key, name), &t, x->msg->dtype,
 		      e);
-	if (rc == 0 && (name.len != x->key.len ||
-			memcmp(name.p, x->key.p, name.len) != 0))
+	if (rc == 0 &&
+	    (name.len != x->key.len || memcmp(name.p, x->key.p, name.len) != 0))
 		rc = add_key(b, x->key, e);
 	return rc;
 }
@@ -484,8 +483,8 @@ static int add_all(struct bundle *b, struct err *e)
 		rc = read_objects(b, b->entries[idx].msg, e);
 	for (size_t i = 0; rc == 0 && i < b->n; i++)
 		if (is_variable(&b->entries[i]))
-			rc = tf_name_add(b->t,
-					 human_name(b, b->entries[i].key), e);
+			rc = tf_name_add(b->t, human_name(b, b->entries[i].key),
+					 e);
 	for (size_t i = 0; rc == 0 && i < b->n; i++)
 		if (is_variable(&b->entries[i]))
 			rc = add_entry(b, &b->entries[i], e);

@@ -57,8 +57,7 @@ static int checked_read(struct blob *b, void *buf, size_t len, uint64_t off,
 
 		if (rc < 0)
 			return rc;
-		atomic_store(&c->state,
-			     crc == c->crc ? STATE_GOOD : STATE_BAD);
+		atomic_store(&c->state, crc == c->crc ? STATE_GOOD : STATE_BAD);
 	}
 	if (atomic_load(&c->state) == STATE_BAD)
 		return err_set(e, EIO, "the checksum of the data is wrong");

@@ -48,8 +48,7 @@ static struct tf_ref parse_ref(const ProtobufCBinaryData *b)
 		return r;
 	last = memrchr(s.p, ':', s.len);
 	if (last > colon)
-		r.output = (struct span){colon + 1,
-					 (size_t)(last - colon) - 1};
+		r.output = (struct span){colon + 1, (size_t)(last - colon) - 1};
 	for (const char *p = last + 1; p < s.p + s.len; p++)
 		if (*p >= '0' && *p <= '9' && r.idx < OUTPUTS_MAX)
 			r.idx = r.idx * 10 + (uint64_t)(*p - '0');
@@ -109,25 +108,28 @@ static bool is_variable(const Tf__Node *n)
 
 static bool is_placeholder(const Tf__Node *n)
 {
-	static const char *const ops[] = {"Placeholder", "PlaceholderV2",
-					  NULL};
+	static const char *const ops[] = {"Placeholder", "PlaceholderV2", NULL};
 
 	return tf_is_op(n, ops);
 }
 
 static bool has_no_output(const Tf__Node *n)
 {
-	static const char *const ops[] = {
-		"NoOp", "Assert", "SaveV2", "AssignVariableOp",
-		"MergeV2Checkpoints", "Save", NULL};
+	static const char *const ops[] = {"NoOp",
+					  "Assert",
+					  "SaveV2",
+					  "AssignVariableOp",
+					  "MergeV2Checkpoints",
+					  "Save",
+					  NULL};
 
 	return tf_is_op(n, ops);
 }
 
 static const Tf__Function *callee(const struct tf_body *b, const Tf__Node *n)
 {
-	static const char *const calls[] = {
-		"PartitionedCall", "StatefulPartitionedCall", NULL};
+	static const char *const calls[] = {"PartitionedCall",
+					    "StatefulPartitionedCall", NULL};
 	const Tf__AttrValue *f;
 	struct span name = tf_span(&n->op);
 	uint64_t idx;
@@ -302,8 +304,7 @@ static value_id resolve(struct tf_body *b, const ProtobufCBinaryData *text)
 	uint64_t v;
 
 	if (s) {
-		uint64_t idx =
-			output_index(b->nodes[s - b->slots], &r);
+		uint64_t idx = output_index(b->nodes[s - b->slots], &r);
 
 		return idx < s->nout ? s->out[idx] : NO_VALUE;
 	}
@@ -353,8 +354,8 @@ static int add_input(struct tf_body *b, const Tf__Node *n, value_id v,
 {
 	const Tf__AttrValue *type = tf_attr(n, "dtype");
 	const Tf__AttrValue *shape = tf_attr(n, "shape");
-	struct tensor t = tf_declared(type ? type->type : 0,
-				      shape ? shape->shape : NULL);
+	struct tensor t =
+		tf_declared(type ? type->type : 0, shape ? shape->shape : NULL);
 	int rc = graph_input(b->g, v, e);
 
 	return rc < 0 ? rc : graph_declare(b->g, v, &t, NULL, e);
@@ -490,8 +491,8 @@ static const ProtobufCBinaryData *find_ret(const Tf__Function *f,
 {
 	for (size_t i = 0; i < f->n_ret; i++)
 		if (f->ret[i]->key.len == name->len &&
-		    (name->len == 0 || memcmp(f->ret[i]->key.data, name->data,
-					      name->len) == 0))
+		    (name->len == 0 ||
+		     memcmp(f->ret[i]->key.data, name->data, name->len) == 0))
 			return &f->ret[i]->value;
 	return NULL;
 }
@@ -579,8 +580,7 @@ static int inline_call(struct tf_body *b, const Tf__Node *n,
 		       const Tf__Function *f, struct tf_slot *s, struct err *e)
 {
 	struct tf_body inner = *b;
-	const ProtobufCBinaryData **outs =
-		calloc(f->n_ret + 1, sizeof(*outs));
+	const ProtobufCBinaryData **outs = calloc(f->n_ret + 1, sizeof(*outs));
 	int rc;
 
 	inner.nodes = f->node_def;
@@ -687,8 +687,8 @@ static int index_functions(struct tf_body *b, struct err *e)
 	for (size_t i = 0; b->library && i < b->library->n_function; i++) {
 		const Tf__OpDef *s = b->library->function[i]->signature;
 
-		if (s && map_set(b->functions, tf_span(&s->name).p,
-				 s->name.len, i) < 0)
+		if (s && map_set(b->functions, tf_span(&s->name).p, s->name.len,
+				 i) < 0)
 			return err_nomem(e, s->name.len);
 	}
 	return 0;

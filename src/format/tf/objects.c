@@ -44,9 +44,9 @@ int tf_objects(struct tf *t, struct source *src, uint64_t off, uint64_t len,
 {
 	ProtobufCMessage *msg = NULL;
 	const Tf__TrackableObjectGraph *g;
-	int rc = protobuf_read(src, off, len,
-			       &tf__trackable_object_graph__descriptor, &msg,
-			       e);
+	int rc =
+		protobuf_read(src, off, len,
+			      &tf__trackable_object_graph__descriptor, &msg, e);
 
 	if (rc < 0)
 		return err_wrap(e, "object graph");
@@ -57,8 +57,7 @@ int tf_objects(struct tf *t, struct source *src, uint64_t off, uint64_t len,
 	return rc;
 }
 
-int tf_saved_objects(struct tf *t, const Tf__SavedObjectGraph *g,
-		     struct err *e)
+int tf_saved_objects(struct tf *t, const Tf__SavedObjectGraph *g, struct err *e)
 {
 	for (size_t i = 0; i < g->n_nodes; i++) {
 		const Tf__SavedVariable *v = g->nodes[i]->variable;

@@ -31,8 +31,7 @@ int tf_slice_read(const Tf__TensorSlice *p, const struct shape *full,
 
 		if (start < 0 || len < 0 || len > full->dims[i] ||
 		    start > full->dims[i] - len)
-			return err_set(e, EINVAL,
-				       "a slice outside its tensor");
+			return err_set(e, EINVAL, "a slice outside its tensor");
 		out->start[i] = start;
 		out->len[i] = len;
 	}

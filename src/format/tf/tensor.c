@@ -23,19 +23,32 @@
 #define TYPE_REF 100
 
 static const enum dtype types[] = {
-	[1] = DTYPE_F32,	      [2] = DTYPE_F64,
-	[3] = DTYPE_I32,	      [4] = DTYPE_U8,
-	[5] = DTYPE_I16,	      [6] = DTYPE_I8,
-	[7] = DTYPE_STRING,	      [8] = DTYPE_C64,
-	[9] = DTYPE_I64,	      [10] = DTYPE_BOOL,
-	[11] = DTYPE_I8,	      [12] = DTYPE_U8,
-	[13] = DTYPE_I32,	      [14] = DTYPE_BF16,
-	[15] = DTYPE_I16,	      [16] = DTYPE_U16,
-	[17] = DTYPE_U16,	      [18] = DTYPE_C128,
-	[19] = DTYPE_F16,	      [22] = DTYPE_U32,
-	[23] = DTYPE_U64,	      [24] = DTYPE_F8_E5M2,
-	[25] = DTYPE_F8_E4M3FN,	      [26] = DTYPE_F8_E4M3FNUZ,
-	[27] = DTYPE_F8_E4M3B11FNUZ, [28] = DTYPE_F8_E5M2FNUZ,
+	[1] = DTYPE_F32,
+	[2] = DTYPE_F64,
+	[3] = DTYPE_I32,
+	[4] = DTYPE_U8,
+	[5] = DTYPE_I16,
+	[6] = DTYPE_I8,
+	[7] = DTYPE_STRING,
+	[8] = DTYPE_C64,
+	[9] = DTYPE_I64,
+	[10] = DTYPE_BOOL,
+	[11] = DTYPE_I8,
+	[12] = DTYPE_U8,
+	[13] = DTYPE_I32,
+	[14] = DTYPE_BF16,
+	[15] = DTYPE_I16,
+	[16] = DTYPE_U16,
+	[17] = DTYPE_U16,
+	[18] = DTYPE_C128,
+	[19] = DTYPE_F16,
+	[22] = DTYPE_U32,
+	[23] = DTYPE_U64,
+	[24] = DTYPE_F8_E5M2,
+	[25] = DTYPE_F8_E4M3FN,
+	[26] = DTYPE_F8_E4M3FNUZ,
+	[27] = DTYPE_F8_E4M3B11FNUZ,
+	[28] = DTYPE_F8_E5M2FNUZ,
 };
 
 enum dtype tf_dtype(int32_t type)
@@ -96,7 +109,10 @@ struct field {
 	size_t width; /* bytes of one stored number that is no varint */
 };
 
-#define RANGES(name) {p->name##_off, p->name##_len, p->n_##name##_off}
+#define RANGES(name)                                            \
+	{                                                       \
+		p->name##_off, p->name##_len, p->n_##name##_off \
+	}
 
 /* Which typed field holds elements of a type. */
 static struct field find_field(const Tf__Tensor *p, enum dtype t)
@@ -126,10 +142,10 @@ static struct field find_field(const Tf__Tensor *p, enum dtype t)
 	case DTYPE_F8_E4M3FNUZ:
 	case DTYPE_F8_E4M3B11FNUZ:
 	case DTYPE_F8_E5M2FNUZ:
-		return (struct field){{&p->float8_off, &p->float8_len,
-				       p->has_float8_off},
-				      false,
-				      1};
+		return (struct field){
+			{&p->float8_off, &p->float8_len, p->has_float8_off},
+			false,
+			1};
 	default:
 		return (struct field){RANGES(int), true, 0};
 	}

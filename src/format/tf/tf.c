@@ -38,8 +38,8 @@ static int run(const struct input *in, struct source *src, struct model *m,
 		       .params = map_new(),
 		       .human = map_new(),
 		       .kinds = map_new()};
-	int rc = t.names && t.params && t.human && t.kinds ? 0
-							   : err_nomem(e, 0);
+	int rc =
+		t.names && t.params && t.human && t.kinds ? 0 : err_nomem(e, 0);
 
 	if (rc == 0)
 		rc = fn(&t, e);
@@ -112,8 +112,7 @@ static enum first_field look_at_first(const struct input *in)
 
 		if (key == 0x12 && n <= cursor_left(&c) && is_word(p, n))
 			return FIRST_NODE;
-		if (key == 0x12 && n > 2 && cursor_left(&c) > 0 &&
-		    p[0] == 0x0a)
+		if (key == 0x12 && n > 2 && cursor_left(&c) > 0 && p[0] == 0x0a)
 			return FIRST_META;
 		if (key == 0x22 || key == 0x2a)
 			return FIRST_META;

@@ -42,11 +42,11 @@ struct source;
 struct tf {
 	struct model *m;
 	const struct input *in;
-	struct source *src;  /* the file of the graph's message, borrowed */
-	struct map *names;   /* names of variables and constants → 1 */
-	struct map *params;  /* the same → index into the model's params + 1 */
-	struct map *human;   /* checkpoint key → struct span *: full name */
-	struct map *kinds;   /* full name → enum param_kind */
+	struct source *src; /* the file of the graph's message, borrowed */
+	struct map *names;  /* names of variables and constants → 1 */
+	struct map *params; /* the same → index into the model's params + 1 */
+	struct map *human;  /* checkpoint key → struct span *: full name */
+	struct map *kinds;  /* full name → enum param_kind */
 };
 
 static inline struct span tf_span(const ProtobufCBinaryData *b)

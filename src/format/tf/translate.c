@@ -71,8 +71,8 @@ int tf_node(struct tf_make *k, const struct tf_new *n, struct err *e)
 		node->out[i] = n->out[i];
 	for (uint32_t i = 0; i < n->nattrs; i++)
 		node->attrs[i] = n->attrs[i];
-	if (n->what && model_type(k->body->t->m, mod, n->type,
-				  strlen(n->type)) < 0)
+	if (n->what &&
+	    model_type(k->body->t->m, mod, n->type, strlen(n->type)) < 0)
 		return err_nomem(e, 0);
 	return 0;
 }
@@ -95,8 +95,7 @@ int tf_step(struct tf_make *k, const char *what, const char *type, value_id a,
 int tf_ints(struct tf_make *k, const char *name, const int64_t *v, size_t n,
 	    struct attr *out, struct err *e)
 {
-	int64_t *copy =
-		arena_array(k->body->t->m->arena, n + 1, sizeof(*copy));
+	int64_t *copy = arena_array(k->body->t->m->arena, n + 1, sizeof(*copy));
 
 	if (!copy)
 		return err_nomem(e, n * sizeof(*copy));
@@ -118,10 +117,8 @@ struct attr tf_float(const char *name, float v)
 
 struct attr tf_string(const char *name, const char *v)
 {
-	return (struct attr){.name = name,
-			     .kind = ATTR_STRING,
-			     .n = 1,
-			     .s = {v, strlen(v)}};
+	return (struct attr){
+		.name = name, .kind = ATTR_STRING, .n = 1, .s = {v, strlen(v)}};
 }
 
 /* ---- what is known while translating ---- */

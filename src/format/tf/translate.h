@@ -14,7 +14,7 @@ struct tf_make {
 	const struct tf_call *call;
 };
 
-struct tf_new { /* a node of ONNX */
+struct tf_new {		  /* a node of ONNX */
 	const char *what; /* its name beneath the call's; NULL: the call's */
 	const char *type;
 	int opset; /* 0: TF_OPSET */

@@ -93,8 +93,8 @@ static int rsqrt(struct tf_make *k, struct err *e)
 	int rc = tf_step(k, "sqrt", "Sqrt", k->call->in[0], NO_VALUE, &root, e);
 
 	return rc < 0 ? rc
-		      : finish(k, "reciprocal", "Reciprocal", 0, &root, 1,
-			       NULL, 0, e);
+		      : finish(k, "reciprocal", "Reciprocal", 0, &root, 1, NULL,
+			       0, e);
 }
 
 static int squared_difference(struct tf_make *k, struct err *e)
@@ -117,8 +117,8 @@ static int not_equal(struct tf_make *k, struct err *e)
 
 	if (k->call->nin != 2)
 		return 0;
-	rc = tf_step(k, "equal", "Equal", k->call->in[0], k->call->in[1],
-		     &same, e);
+	rc = tf_step(k, "equal", "Equal", k->call->in[0], k->call->in[1], &same,
+		     e);
 	return rc < 0 ? rc : finish(k, "not", "Not", 0, &same, 1, NULL, 0, e);
 }
 
@@ -139,9 +139,9 @@ static int leaky_relu(struct tf_make *k, struct err *e)
 
 static int select_op(struct tf_make *k, struct err *e)
 {
-	return k->call->nin == 3 ? finish(k, NULL, "Where", 0, k->call->in, 3,
-					  NULL, 0, e)
-				 : 0;
+	return k->call->nin == 3
+		       ? finish(k, NULL, "Where", 0, k->call->in, 3, NULL, 0, e)
+		       : 0;
 }
 
 /* ---- shapes ---- */
@@ -178,8 +178,7 @@ static int shape(struct tf_make *k, struct err *e)
 	int rc = tf_step(k, "extents", "Shape", k->call->in[0], NO_VALUE, &dims,
 			 e);
 
-	return rc < 0 ? rc
-		      : finish(k, "cast", "Cast", 0, &dims, 1, &to, 1, e);
+	return rc < 0 ? rc : finish(k, "cast", "Cast", 0, &dims, 1, &to, 1, e);
 }
 
 static int squeeze(struct tf_make *k, struct err *e)
@@ -322,8 +321,8 @@ static int pad(struct tf_make *k, struct err *e)
 static int cast(struct tf_make *k, struct err *e)
 {
 	static const int8_t onnx_types[] = {
-		[1] = 1,  [2] = 11, [3] = 6,  [4] = 2,  [5] = 5,
-		[6] = 3,  [9] = 7,  [10] = 9, [14] = 16, [17] = 4,
+		[1] = 1,   [2] = 11,  [3] = 6,	 [4] = 2,   [5] = 5,
+		[6] = 3,   [9] = 7,   [10] = 9,	 [14] = 16, [17] = 4,
 		[19] = 10, [22] = 12, [23] = 13,
 	};
 	const Tf__AttrValue *type = tf_attr(k->call->node, "DstT");
@@ -375,8 +374,8 @@ static int pack(struct tf_make *k, struct err *e)
 	if (rc == 0)
 		rc = tf_node(k, &make, e);
 	return rc < 0 ? rc
-		      : finish(k, "stack", "ConcatFromSequence", 0, &list, 1,
-			       a, 2, e);
+		      : finish(k, "stack", "ConcatFromSequence", 0, &list, 1, a,
+			       2, e);
 }
 
 static const struct {

@@ -187,8 +187,8 @@ static int add_all(struct v1 *v, struct err *e)
 
 		rc = make_data(x, &t, e);
 		if (rc < 0)
-			return err_wrap(e, "%s", err_quote(q, x->name.p,
-							   x->name.len));
+			return err_wrap(e, "%s",
+					err_quote(q, x->name.p, x->name.len));
 		rc = tf_param(v->t, x->name, PARAM_PARAMETER, &t, x->type, e);
 	}
 	return rc;

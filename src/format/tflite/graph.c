@@ -213,14 +213,12 @@ static int add_operator(struct tflite_graph *g, const struct flatbuf_table *op,
 			struct err *e)
 {
 	struct tflite *t = g->t;
-	struct flatbuf_vector in =
-		flatbuf_vector(t->f, op, OPERATOR_INPUTS, 4);
+	struct flatbuf_vector in = flatbuf_vector(t->f, op, OPERATOR_INPUTS, 4);
 	struct flatbuf_vector out =
 		flatbuf_vector(t->f, op, OPERATOR_OUTPUTS, 4);
 	uint32_t opcode =
 		(uint32_t)flatbuf_uint(t->f, op, OPERATOR_OPCODE, 4, 0);
-	struct tflite_make k = {
-		.m = t->tf.m, .g = t->tf.m->graph, .f = t->f};
+	struct tflite_make k = {.m = t->tf.m, .g = t->tf.m->graph, .f = t->f};
 	value_id *ins = NULL, *outs = NULL;
 	int64_t version = 1;
 	int rc = find_type(t, opcode, &k.type, &version, e);

@@ -40,11 +40,11 @@ enum { /* fields */
 };
 
 static const enum dtype types[] = {
-	DTYPE_F32, DTYPE_F16,  DTYPE_I32,  DTYPE_U8,	   DTYPE_I64,
-	DTYPE_STRING, DTYPE_BOOL, DTYPE_I16, DTYPE_C64,	   DTYPE_I8,
-	DTYPE_F64, DTYPE_C128, DTYPE_U64,  DTYPE_NONE,	   DTYPE_NONE,
-	DTYPE_U32, DTYPE_U16,  DTYPE_I4,   DTYPE_BF16,	   DTYPE_I2,
-	DTYPE_U4,  DTYPE_F8_E4M3FN, DTYPE_F8_E5M2,
+	DTYPE_F32,    DTYPE_F16,       DTYPE_I32,     DTYPE_U8,	  DTYPE_I64,
+	DTYPE_STRING, DTYPE_BOOL,      DTYPE_I16,     DTYPE_C64,  DTYPE_I8,
+	DTYPE_F64,    DTYPE_C128,      DTYPE_U64,     DTYPE_NONE, DTYPE_NONE,
+	DTYPE_U32,    DTYPE_U16,       DTYPE_I4,      DTYPE_BF16, DTYPE_I2,
+	DTYPE_U4,     DTYPE_F8_E4M3FN, DTYPE_F8_E5M2,
 };
 
 /* ---- buffers ---- */
@@ -89,8 +89,8 @@ static int read_shape(struct tflite *t, struct tflite_tensor *x, struct err *e)
 	x->type.shape.rank = (int32_t)v.n;
 	for (uint32_t i = 0; i < v.n; i++) {
 		int64_t d = flatbuf_int_at(t->f, &v, i, 4);
-		bool varies = sig.n == v.n &&
-			      flatbuf_int_at(t->f, &sig, i, 4) == -1;
+		bool varies =
+			sig.n == v.n && flatbuf_int_at(t->f, &sig, i, 4) == -1;
 
 		x->type.shape.dims[i] =
 			d < 0 || (varies && !x->has_data) ? DIM_UNKNOWN : d;
@@ -136,8 +136,8 @@ static int read_tensor(struct tflite_graph *g, struct tflite_tensor *x,
 	if (x->type_code >= 0 &&
 	    (size_t)x->type_code < sizeof(types) / sizeof(types[0]))
 		x->type.dtype = types[x->type_code];
-	x->buffer = (uint32_t)flatbuf_uint(t->f, &x->table, TENSOR_BUFFER, 4,
-					   0);
+	x->buffer =
+		(uint32_t)flatbuf_uint(t->f, &x->table, TENSOR_BUFFER, 4, 0);
 	x->has_rank = flatbuf_uint(t->f, &x->table, TENSOR_HAS_RANK, 1, 0);
 	rc = tflite_buffer(t, x->buffer, &off, &len, e);
 	x->has_data = len > 0;
@@ -221,8 +221,7 @@ static int make_data(struct tflite *t, const struct tflite_tensor *x,
 	struct blob *stored;
 	int rc = tflite_buffer(t, x->buffer, &off, &len, e);
 
-	if (rc == 0 &&
-	    flatbuf_sub(t->f, &x->table, TENSOR_SPARSITY).pos != 0) {
+	if (rc == 0 && flatbuf_sub(t->f, &x->table, TENSOR_SPARSITY).pos != 0) {
 		*out = blob_fail(0, EOPNOTSUPP, "a sparse tensor");
 		return *out ? 0 : err_nomem(e, 0);
 	}
@@ -268,8 +267,8 @@ static int add_numbers(struct tflite *t, const struct tflite_tensor *x,
 			   .shape = shape_of(1, (const int64_t[]){v->n})};
 	struct param_spec spec = {.kind = PARAM_CONSTANT};
 	struct text full = {0}, leaf = {0};
-	int rc = blob_file(t->src, v->pos, v->n * dtype_size(dtype), &n.data,
-			   e);
+	int rc =
+		blob_file(t->src, v->pos, v->n * dtype_size(dtype), &n.data, e);
 
 	if (rc < 0)
 		return rc;
@@ -404,8 +403,7 @@ int tflite_params(struct tflite_graph *g, struct err *e)
 			continue;
 		rc = add_param(g->t, x, e);
 		if (rc < 0)
-			err_wrap(e, "%s",
-				 err_quote(q, x->name.p, x->name.len));
+			err_wrap(e, "%s", err_quote(q, x->name.p, x->name.len));
 	}
 	return rc;
 }

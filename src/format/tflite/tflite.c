@@ -134,8 +134,8 @@ static int add_configs(struct tflite *t, struct err *e)
 	struct blob *data;
 	int rc = tflite_text(t, &t->model, MODEL_DESCRIPTION, &text, e);
 
-	if (rc == 0 && model_info(t->tf.m, "version", "%lld",
-				  (long long)version) < 0)
+	if (rc == 0 &&
+	    model_info(t->tf.m, "version", "%lld", (long long)version) < 0)
 		rc = err_nomem(e, 0);
 	if (rc == 0 && text.len > 0) {
 		data = blob_copy(text.p, text.len);
@@ -193,8 +193,7 @@ static int read(const struct input *in, struct model *m, struct err *e)
 
 static int probe(const struct input *in)
 {
-	return in->file && in->nhead > 8 &&
-			       memcmp(in->head + 4, "TFL3", 4) == 0
+	return in->file && in->nhead > 8 && memcmp(in->head + 4, "TFL3", 4) == 0
 		       ? 95
 		       : 0;
 }

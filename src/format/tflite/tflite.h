@@ -26,7 +26,7 @@ struct source;
 struct tflite_tensor {
 	struct span name; /* as in the file; one that is made up, for none */
 	struct span path; /* where it goes as a parameter */
-	uint32_t role;	  /* which input it is first used as, or TFLITE_NO_ROLE */
+	uint32_t role; /* which input it is first used as, or TFLITE_NO_ROLE */
 	struct flatbuf_table table;
 	struct tensor type; /* data stays NULL */
 	int type_code;
@@ -48,7 +48,7 @@ struct tflite {
 struct tflite_graph {
 	struct tflite *t;
 	struct flatbuf_table table;
-	struct span prefix; /* "name/"; empty for the first */
+	struct span prefix;	       /* "name/"; empty for the first */
 	struct tflite_tensor *tensors; /* in the arena */
 	uint32_t ntensors;
 };

@@ -117,10 +117,8 @@ static struct attr set_float(const char *name, float v)
 
 static struct attr set_text(const char *name, const char *v)
 {
-	return (struct attr){.name = name,
-			     .kind = ATTR_STRING,
-			     .n = 1,
-			     .s = {v, strlen(v)}};
+	return (struct attr){
+		.name = name, .kind = ATTR_STRING, .n = 1, .s = {v, strlen(v)}};
 }
 
 static int turn(struct tflite_make *k, const char *what, const int64_t *perm,
@@ -141,8 +139,13 @@ static int turn(struct tflite_make *k, const char *what, const int64_t *perm,
 
 /* ---- fused activations ---- */
 
-enum activation { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_RELU_1,
-		  ACTIVATION_RELU_6, ACTIVATION_TANH };
+enum activation {
+	ACTIVATION_NONE,
+	ACTIVATION_RELU,
+	ACTIVATION_RELU_1,
+	ACTIVATION_RELU_6,
+	ACTIVATION_TANH
+};
 
 static bool is_known(int64_t activation)
 {
@@ -239,8 +242,7 @@ static int conv(struct tflite_make *k, struct err *e)
 	value_id in[3];
 	int rc;
 
-	if (!is_known(activation) || k->nin > 3 || !kernel ||
-	    kernel->rank != 4)
+	if (!is_known(activation) || k->nin > 3 || !kernel || kernel->rank != 4)
 		return 0;
 	in[2] = k->nin == 3 ? k->in[2] : NO_VALUE;
 	s.nin = in[2] == NO_VALUE ? 2 : 3;
