@@ -33,6 +33,11 @@ enum op_flags {
 	 * op_temp need not zero it.
 	 */
 	OP_WRITES_ALL = 1 << 2,
+	/*
+	 * Takes input 1 through op_data_as and op_form alone: its bytes need
+	 * not be in memory when the call begins (op_env.load).
+	 */
+	OP_LATE_INPUT_1 = 1 << 3,
 };
 
 struct op {
@@ -92,6 +97,12 @@ struct op_env {
 	 */
 	int (*alloc)(struct op_env *env, uint64_t nbytes, struct blob **out,
 		     void **data, struct err *e);
+	/*
+	 * Optional.  The bytes of an input that is not in memory yet; keep: for
+	 * later calls as well.  The caller owns a reference.
+	 */
+	int (*load)(struct op_env *env, const struct op_call *c, size_t i,
+		    bool keep, struct blob **out, struct err *e);
 	/*
 	 * Optional.  Input i of this node in another form, kept from an earlier
 	 * call, or NULL; and: keep this one, while memory lasts.  Asked only

@@ -108,32 +108,6 @@ int op_temp(struct op_call *c, uint64_t nbytes, void **out, struct err *e)
 	return rc < 0 ? rc : hold(c, b, e);
 }
 
-int op_form(struct op_call *c, size_t i, enum dtype t, const struct op_form *f,
-	    const void **out, struct err *e)
-{
-	bool constant = i < 64 && (c->constants >> i & 1) && c->env->find_form;
-	struct blob *b = constant ? c->env->find_form(c->env, c, i) : NULL;
-	const void *in;
-	void *data;
-	int rc;
-
-	if (b && b->size == f->nbytes) {
-		*out = blob_bytes(b);
-		return hold(c, b, e);
-	}
-	blob_unref(b);
-	rc = op_data_as(c, i, t, &in, e);
-	if (rc == 0)
-		rc = alloc_blob(c, f->nbytes, &b, &data, e);
-	if (rc < 0)
-		return rc;
-	f->fill(&c->env->kernel, f->ctx, in, data);
-	if (constant && !kernel_stopped(&c->env->kernel))
-		c->env->keep_form(c->env, c, i, b);
-	*out = data;
-	return hold(c, b, e);
-}
-
 int op_temp_array(struct op_call *c, uint64_t n, size_t size, void **out,
 		  struct err *e)
 {
@@ -174,15 +148,45 @@ uint64_t op_nelems(const struct op_call *c, size_t i)
 	return n;
 }
 
-int op_data_as(struct op_call *c, size_t i, enum dtype t, const void **out,
-	       struct err *e)
+/* The executor left it to us to load input i. */
+static bool is_late(const struct op_call *c, size_t i)
 {
-	uint64_t n = op_nelems(c, i), nbytes;
-	void *p;
+	return i == 1 && (c->op->flags & OP_LATE_INPUT_1) && op_has(c, i) &&
+	       c->env && c->env->load && c->in[i].data &&
+	       c->in[i].data->size > 0 && !blob_bytes(c->in[i].data);
+}
+
+/* Input i's bytes, loaded where they are not in memory. */
+static int get_bytes(struct op_call *c, size_t i, bool keep, const void **out,
+		     struct err *e)
+{
+	struct blob *b;
 	int rc;
 
-	if (!op_has(c, i) || c->in[i].dtype == t) {
+	if (!is_late(c, i)) {
 		*out = op_data(c, i);
+		return 0;
+	}
+	rc = c->env->load(c->env, c, i, keep, &b, e);
+	if (rc < 0)
+		return rc;
+	*out = blob_bytes(b);
+	return hold(c, b, e);
+}
+
+/* op_data_as; keep: what had to be loaded. */
+static int get_as(struct op_call *c, size_t i, enum dtype t, bool keep,
+		  const void **out, struct err *e)
+{
+	uint64_t n = op_nelems(c, i), nbytes;
+	const void *in;
+	void *p;
+	int rc = get_bytes(c, i, keep, &in, e);
+
+	if (rc < 0)
+		return rc;
+	if (!op_has(c, i) || c->in[i].dtype == t) {
+		*out = in;
 		return 0;
 	}
 	if (!dtype_nbytes(t, n, &nbytes))
@@ -191,11 +195,43 @@ int op_data_as(struct op_call *c, size_t i, enum dtype t, const void **out,
 	if (rc < 0)
 		return rc;
 	rc = op_convert(c->env ? &c->env->kernel : &(struct kernel){0},
-			c->in[i].dtype, op_data(c, i), t, p, n, false);
+			c->in[i].dtype, in, t, p, n, false);
 	if (rc < 0)
 		return op_bad_dtype(c, i, e);
 	*out = p;
 	return 0;
+}
+
+int op_data_as(struct op_call *c, size_t i, enum dtype t, const void **out,
+	       struct err *e)
+{
+	return get_as(c, i, t, true, out, e);
+}
+
+int op_form(struct op_call *c, size_t i, enum dtype t, const struct op_form *f,
+	    const void **out, struct err *e)
+{
+	bool constant = i < 64 && (c->constants >> i & 1) && c->env->find_form;
+	struct blob *b = constant ? c->env->find_form(c->env, c, i) : NULL;
+	const void *in;
+	void *data;
+	int rc;
+
+	if (b && b->size == f->nbytes) {
+		*out = blob_bytes(b);
+		return hold(c, b, e);
+	}
+	blob_unref(b);
+	rc = get_as(c, i, t, !constant, &in, e);
+	if (rc == 0)
+		rc = alloc_blob(c, f->nbytes, &b, &data, e);
+	if (rc < 0)
+		return rc;
+	f->fill(&c->env->kernel, f->ctx, in, data);
+	if (constant && !kernel_stopped(&c->env->kernel))
+		c->env->keep_form(c->env, c, i, b);
+	*out = data;
+	return hold(c, b, e);
 }
 
 static int string_elems(struct op_call *c, size_t i, const void **out,

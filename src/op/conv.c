@@ -396,8 +396,8 @@ static int eval_conv_transpose(struct op_call *c, struct err *e)
 }
 
 const struct op ops_conv[] = {
-	{ONNX, "Conv", 1, 2, 3, 1, 1, OP_WRITES_ALL, 0, infer_conv, eval_conv,
-	 .leads = leads_conv},
+	{ONNX, "Conv", 1, 2, 3, 1, 1, OP_WRITES_ALL | OP_LATE_INPUT_1, 0,
+	 infer_conv, eval_conv, .leads = leads_conv},
 	{ONNX, "ConvTranspose", 1, 2, 3, 1, 1, 0, 0, infer_conv_transpose,
 	 eval_conv_transpose},
 	{0},

@@ -378,8 +378,9 @@ static int eval_gemm(struct op_call *c, struct err *e)
 }
 
 const struct op ops_matmul[] = {
-	{ONNX, "MatMul", 1, 2, 2, 1, 1, OP_WRITES_ALL, 0, infer_matmul,
-	 eval_matmul},
-	{ONNX, "Gemm", 1, 2, 3, 1, 1, OP_WRITES_ALL, 0, infer_gemm, eval_gemm},
+	{ONNX, "MatMul", 1, 2, 2, 1, 1, OP_WRITES_ALL | OP_LATE_INPUT_1, 0,
+	 infer_matmul, eval_matmul},
+	{ONNX, "Gemm", 1, 2, 3, 1, 1, OP_WRITES_ALL | OP_LATE_INPUT_1, 0,
+	 infer_gemm, eval_gemm},
 	{0},
 };

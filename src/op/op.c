@@ -105,7 +105,10 @@ int op_infer(struct op_call *c, struct err *e)
 static int check_inputs(const struct op_call *c, struct err *e)
 {
 	for (size_t i = 0; i < c->nin; i++) {
-		if (op_has(c, i) && !(c->op->flags & OP_SHAPE_ONLY) &&
+		bool late = i == 1 && (c->op->flags & OP_LATE_INPUT_1) &&
+			    c->env && c->env->load && c->in[i].data;
+
+		if (op_has(c, i) && !(c->op->flags & OP_SHAPE_ONLY) && !late &&
 		    !op_known(c, i))
 			return op_invalid(c, e, "input %zu is not in memory",
 					  i);

@@ -130,8 +130,14 @@ static struct tensor peek(const struct demand *d, value_id v)
 	return tensor_ref(&t);
 }
 
-static int load_missing(struct demand *d, value_id v, struct tensor *t,
-			struct err *e)
+/* Input k of node id, where an operator loads it for itself. */
+static bool is_late(const struct demand *d, node_id id, uint32_t k)
+{
+	return k == 1 && (d->r->prog->ops[id]->flags & OP_LATE_INPUT_1);
+}
+
+static int load_missing(struct demand *d, value_id v, bool late,
+			struct tensor *t, struct err *e)
 {
 	const struct value *val;
 
@@ -140,6 +146,12 @@ static int load_missing(struct demand *d, value_id v, struct tensor *t,
 	val = &d->r->g->values[v];
 	if (!val->param)
 		return REPLAN;
+	if (late) {
+		struct tensor stored = param_tensor(val->param);
+
+		*t = tensor_ref(&stored);
+		return 0;
+	}
 	return program_weight(d->r->en, d->r->prog, val->param, t, e);
 }
 
@@ -200,7 +212,8 @@ static int gather(struct demand *d, struct job *j, struct err *e)
 	d->env.constants = find_constants(d, n);
 	pthread_mutex_unlock(&d->r->en->lock);
 	for (k = 0; rc == 0 && k < n->nin; k++)
-		rc = load_missing(d, n->in[k], &j->in[k], e);
+		rc = load_missing(d, n->in[k], is_late(d, j->id, k), &j->in[k],
+				  e);
 	if (rc == 0)
 		rc = choose_branches(d, j, e);
 	mask = d->plan->branches[j->id];
@@ -208,8 +221,8 @@ static int gather(struct demand *d, struct job *j, struct err *e)
 		if (mask && !plan_reads_capture(n, k, mask - 1))
 			tensor_drop(&j->captures[k]);
 		else
-			rc = load_missing(d, n->captures[k], &j->captures[k],
-					  e);
+			rc = load_missing(d, n->captures[k], false,
+					  &j->captures[k], e);
 	}
 	return rc;
 }
@@ -344,7 +357,9 @@ static int gather_member(struct demand *d, const struct group *g, uint32_t m,
 	pthread_mutex_unlock(&d->r->en->lock);
 	for (k = 0; rc == 0 && k < n->nin; k++)
 		if (m == 0 || k != g->flow[m])
-			rc = load_missing(d, n->in[k], &in[k], e);
+			rc = load_missing(d, n->in[k],
+					  is_late(d, g->nodes[m], k), &in[k],
+					  e);
 	return rc;
 }
 

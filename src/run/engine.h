@@ -145,6 +145,10 @@ void program_free(struct program *p);
 int program_weight(struct engine *en, struct program *p,
 		   const struct param *param, struct tensor *out,
 		   struct err *e);
+/* The same, not kept for others unless it is kept already. */
+int program_weight_once(struct engine *en, struct program *p,
+			const struct param *param, struct tensor *out,
+			struct err *e);
 /*
  * Node i's constant input in another form: a reference, or NULL; and where it
  * is kept.

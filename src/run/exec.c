@@ -26,6 +26,21 @@ static node_id node_of(const struct exec_env *env, const struct op_call *c)
 	return (node_id)(c->node - env->prog->model->graph->nodes);
 }
 
+static int env_load(struct op_env *base, const struct op_call *c, size_t i,
+		    bool keep, struct blob **out, struct err *e)
+{
+	struct exec_env *env = (struct exec_env *)base;
+	const struct graph *g = env->prog->model->graph;
+	const struct param *param = g->values[c->node->in[i]].param;
+	struct tensor t;
+	int rc = (keep ? program_weight
+		       : program_weight_once)(env->en, env->prog, param, &t, e);
+
+	if (rc == 0)
+		*out = t.data;
+	return rc;
+}
+
 static struct blob *env_find_form(struct op_env *base, const struct op_call *c,
 				  size_t i)
 {
@@ -212,6 +227,7 @@ void exec_env_init(struct exec_env *env, struct engine *en,
 	*env = (struct exec_env){
 		.base = {.kernel = {.pool = en->pool, .stop = stop},
 			 .alloc = env_alloc,
+			 .load = env_load,
 			 .find_form = env_find_form,
 			 .keep_form = env_keep_form,
 			 .run_graph = env_run_graph},

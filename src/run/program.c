@@ -132,6 +132,32 @@ static int load_weight(struct engine *en, const struct param *param,
 	return rc;
 }
 
+/* True when it is kept already; out owns a reference. */
+static bool find_weight(struct engine *en, struct cached *c, struct tensor *out)
+{
+	bool found;
+
+	pthread_mutex_lock(&en->lock);
+	found = c->t.data != NULL;
+	if (found) {
+		*out = tensor_ref(&c->t);
+		cache_touch(en, c);
+	}
+	pthread_mutex_unlock(&en->lock);
+	return found;
+}
+
+int program_weight_once(struct engine *en, struct program *p,
+			const struct param *param, struct tensor *out,
+			struct err *e)
+{
+	const struct param *first = param->tied ? param->tied : param;
+
+	if (find_weight(en, &p->weights[first->id], out))
+		return 0;
+	return load_weight(en, first, out, e);
+}
+
 int program_weight(struct engine *en, struct program *p,
 		   const struct param *param, struct tensor *out, struct err *e)
 {
@@ -140,14 +166,8 @@ int program_weight(struct engine *en, struct program *p,
 	struct tensor t;
 	int rc;
 
-	pthread_mutex_lock(&en->lock);
-	if (c->t.data) {
-		*out = tensor_ref(&c->t);
-		cache_touch(en, c);
-		pthread_mutex_unlock(&en->lock);
+	if (find_weight(en, c, out))
 		return 0;
-	}
-	pthread_mutex_unlock(&en->lock);
 	rc = load_weight(en, first, &t, e);
 	if (rc < 0)
 		return rc;

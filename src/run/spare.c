@@ -8,7 +8,7 @@
 #define ALIGNMENT 64
 /* What malloc serves without asking the kernel is not worth keeping. */
 #define KEEP_MIN ((uint64_t)64 << 10)
-#define HUGE_MIN ((uint64_t)4 << 20)
+#define HUGE_MIN ((uint64_t)2 << 20)
 #define HUGE_PAGE ((size_t)2 << 20)
 
 bool chunk_new(uint64_t nbytes, struct chunk *out)
