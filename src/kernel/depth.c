@@ -59,6 +59,10 @@ size_t depth_scratch(const struct kernel *k, const struct conv *v)
 
 static void fill(float *out, size_t n, float v)
 {
+	if (v == 0) {
+		memset(out, 0, n * sizeof(*out));
+		return;
+	}
 	for (size_t i = 0; i < n; i++)
 		out[i] = v;
 }

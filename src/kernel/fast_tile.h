@@ -89,7 +89,7 @@ INLINE void store_row(const struct tile *t, size_t row, const vec *acc, int V)
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")
 #else
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 9")
 #endif
 
 #define BLOCKS(V)   \

@@ -117,21 +117,26 @@ INLINE vec greater_vec(vec best, vec v)
 struct depth_kind {
 	size_t rows, cols, stride;
 	bool sums;
+	bool is_3x3; /* known when compiled: the taps stay in registers */
 };
 
 INLINE vec depth_vec(const struct depth *d, const float *x,
-		     const struct depth_kind k)
+		     const struct depth_kind k, const vec *taps)
 {
 	const float *weight = d->weights;
 	vec acc = k.sums ? (vec){0} : splat(-INFINITY);
 
-	for (size_t ky = 0; ky < k.rows; ky++) {
+	UNROLL for (size_t ky = 0; ky < k.rows; ky++)
+	{
 		const float *row = x + ky * d->w->dilation[1] * d->ldx;
 
-		for (size_t kx = 0; kx < k.cols; kx++) {
+		UNROLL for (size_t kx = 0; kx < k.cols; kx++)
+		{
 			vec v = k.stride == 1 ? load(row) : load_even(row);
 
-			if (k.sums)
+			if (k.is_3x3)
+				acc += v * taps[3 * ky + kx];
+			else if (k.sums)
 				acc += v * *weight++;
 			else
 				acc = greater_vec(acc, v);
@@ -141,22 +146,42 @@ INLINE vec depth_vec(const struct depth *d, const float *x,
 	return acc;
 }
 
+INLINE float first_of(const float *p)
+{
+	return p ? *p : 0;
+}
+
 INLINE void depth_plane(const struct depth *d, const struct depth_kind k)
 {
 	const struct window *w = d->w;
+	/* Copies that no store can change: they stay in registers. */
+	float bias = first_of(d->finish->row_bias);
+	float scale = first_of(d->finish->row_scale);
+	float shift = first_of(d->finish->row_shift);
+	struct finish f = {.row_bias = d->finish->row_bias ? &bias : NULL,
+			   .row_scale = d->finish->row_scale ? &scale : NULL,
+			   .row_shift = &shift,
+			   .add = d->finish->add,
+			   .lo = d->finish->lo,
+			   .hi = d->finish->hi};
 	size_t left = w->out[1] * w->out[2];
 	float *out = d->out;
+	vec taps[9] = {0};
 
+	if (k.is_3x3) {
+		UNROLL for (size_t i = 0; i < 9; i++) taps[i] =
+			splat(d->weights[i]);
+	}
 	for (size_t y = 0; y < w->out[1]; y++) {
 		const float *x = d->x + y * w->stride[1] * d->ldx;
 
 		for (size_t i = 0; i < w->out[2]; i += LANES) {
 			struct spot s = {0, 0, (size_t)(out + i - d->out),
 					 left - i};
-			vec v = depth_vec(d, x + i * k.stride, k);
+			vec v = depth_vec(d, x + i * k.stride, k, taps);
 
 			/* Beyond the row lies the next one, still to come. */
-			store_part(out + i, finish(d->finish, v, s), s.n);
+			store_part(out + i, finish(&f, v, s), s.n);
 		}
 		out += w->out[2];
 		left -= w->out[2];
@@ -170,11 +195,13 @@ static void run_depth(const struct depth *d)
 	size_t stride = w->stride[2];
 
 	if (!d->weights)
-		depth_plane(d, (struct depth_kind){rows, cols, stride, false});
+		depth_plane(d, (struct depth_kind){rows, cols, stride, false,
+						   false});
 	else if (rows == 3 && cols == 3 && stride == 1)
-		depth_plane(d, (struct depth_kind){3, 3, 1, true});
+		depth_plane(d, (struct depth_kind){3, 3, 1, true, true});
 	else if (rows == 3 && cols == 3)
-		depth_plane(d, (struct depth_kind){3, 3, 2, true});
+		depth_plane(d, (struct depth_kind){3, 3, 2, true, true});
 	else
-		depth_plane(d, (struct depth_kind){rows, cols, stride, true});
+		depth_plane(d, (struct depth_kind){rows, cols, stride, true,
+						   false});
 }
