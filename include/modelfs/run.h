@@ -30,7 +30,11 @@ struct engine;
 struct engine *engine_new(unsigned nthreads, uint64_t budget_bytes);
 void engine_free(struct engine *en);
 
-/* ENODATA: the model has no graph.  The model must outlive the run. */
+/*
+ * ENODATA: the model has no graph.  The engine keeps what it learns of a model
+ * for the next run: no other model may take its place in memory before the
+ * engine is freed.
+ */
 int run_new(struct engine *en, const struct model *m, struct run **out,
 	    struct err *e);
 struct run *run_ref(struct run *r);

@@ -148,8 +148,9 @@ static int eval_node(struct frame *f, uint32_t i, struct err *e)
 	if (rc == 0)
 		rc = exec_eval(f->env, f->plan->ops[i], n, in, captures, out,
 			       e);
+	/* A stored tensor that a node repeats (a Constant) is there already. */
 	for (j = 0; rc == 0 && j < n->nout; j++) {
-		if (n->out[j] != NO_VALUE)
+		if (n->out[j] != NO_VALUE && !f->values[n->out[j]].data)
 			f->values[n->out[j]] = out[j];
 		else
 			tensor_drop(&out[j]);

@@ -217,12 +217,13 @@ static void mark_needed(const struct graph *g, struct subplan *s)
 	uint32_t i, j;
 
 	for (i = 0; i < g->noutputs; i++)
-		s->last_use[g->outputs[i]] = g->nnodes;
+		s->last_use[g->outputs[i]] = g->nnodes + 1; /* never */
 	for (i = g->nnodes; i-- > 0;) {
 		const struct node *n = &g->nodes[i];
 
 		for (j = 0; j < n->nout; j++)
-			if (n->out[j] != NO_VALUE && s->last_use[n->out[j]])
+			if (n->out[j] != NO_VALUE && s->last_use[n->out[j]] &&
+			    !g->values[n->out[j]].param)
 				s->needed[i] = true;
 		for (j = 0; s->needed[i] && j < n->nin + n->ncaptures; j++) {
 			value_id v =

@@ -84,14 +84,44 @@ void run_unref(struct run *r)
 /* ---- giving values ---- */
 
 /* Operators want their inputs in memory. */
+static int load_into_memory(struct tensor *t, struct err *e);
+
+static int load_items(struct tensor *t, struct err *e)
+{
+	size_t n = 0, i;
+	const struct tensor *items = blob_get_items(t->data, &n);
+	struct tensor *copies = calloc(n + 1, sizeof(*copies));
+	struct blob *b = NULL;
+	int rc = copies ? 0 : err_nomem(e, n * sizeof(*copies));
+
+	for (i = 0; rc == 0 && i < n; i++) {
+		copies[i] = tensor_ref(&items[i]);
+		rc = load_into_memory(&copies[i], e);
+	}
+	if (rc == 0)
+		b = blob_items(copies, n);
+	for (i = 0; copies && i < n; i++)
+		tensor_drop(&copies[i]);
+	free(copies);
+	if (rc < 0)
+		return rc;
+	if (!b)
+		return err_nomem(e, n);
+	blob_unref(t->data);
+	t->data = b;
+	return 0;
+}
+
+/* Readers bound how deep containers nest. */
 static int load_into_memory(struct tensor *t, struct err *e)
 {
 	struct blob *b;
 	void *data;
 	int rc;
 
-	if (blob_bytes(t->data) ||
-	    dtype_info(t->dtype)->class == CLASS_CONTAINER)
+	if (dtype_info(t->dtype)->class == CLASS_CONTAINER)
+		return load_items(t, e);
+	if (blob_bytes(t->data))
 		return 0;
 	b = blob_mem(t->data->size, &data);
 	if (!b)
