@@ -88,8 +88,10 @@ INLINE void store_row(const struct tile *t, size_t row, const vec *acc, int V)
 
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")
+#define UNROLL_IF_KNOWN /* clang does, and warns where it cannot */
 #else
 #define UNROLL _Pragma("GCC unroll 9")
+#define UNROLL_IF_KNOWN UNROLL
 #endif
 
 #define BLOCKS(V)   \

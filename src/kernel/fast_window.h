@@ -126,11 +126,11 @@ INLINE vec depth_vec(const struct depth *d, const float *x,
 	const float *weight = d->weights;
 	vec acc = k.sums ? (vec){0} : splat(-INFINITY);
 
-	UNROLL for (size_t ky = 0; ky < k.rows; ky++)
+	UNROLL_IF_KNOWN for (size_t ky = 0; ky < k.rows; ky++)
 	{
 		const float *row = x + ky * d->w->dilation[1] * d->ldx;
 
-		UNROLL for (size_t kx = 0; kx < k.cols; kx++)
+		UNROLL_IF_KNOWN for (size_t kx = 0; kx < k.cols; kx++)
 		{
 			vec v = k.stride == 1 ? load(row) : load_even(row);
 
