@@ -19,11 +19,15 @@
 struct recipe {
 	uint8_t *p;
 	size_t len;
+	size_t cap;
 };
 
 static inline void recipe_bytes(struct recipe *r, const void *p, size_t len)
 {
-	r->p = realloc(r->p, r->len + len + 1);
+	if (r->len + len + 1 > r->cap) {
+		r->cap = 2 * r->cap + len + 64;
+		r->p = realloc(r->p, r->cap);
+	}
 	if (!r->p)
 		abort();
 	if (len)
