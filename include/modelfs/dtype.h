@@ -111,6 +111,12 @@ const char *dtype_name(enum dtype t);
 /* DTYPE_NONE when no type has this name. */
 enum dtype dtype_by_name(const char *name);
 
+/*
+ * By the number that files and attributes of ONNX use (onnx.proto,
+ * TensorProto.DataType); DTYPE_NONE when there is no such type.
+ */
+enum dtype dtype_by_onnx(int64_t code);
+
 /* Bytes that nelems elements take, blocks rounded up.  False on overflow. */
 bool dtype_nbytes(enum dtype t, uint64_t nelems, uint64_t *out);
 

@@ -15,7 +15,7 @@ static int target(const struct op_call *c, enum dtype *out, struct err *e)
 	else if (op_attr_str(c, "to", NULL)) /* opset 1 spells the name */
 		*out = dtype_by_name(op_attr_str(c, "to", NULL));
 	else
-		*out = op_onnx_dtype(op_attr_int(c, "to", 0));
+		*out = dtype_by_onnx(op_attr_int(c, "to", 0));
 	if (*out == DTYPE_NONE)
 		return op_invalid(c, e, "no type to cast to");
 	return 0;

@@ -262,7 +262,7 @@ static int eval_range(struct op_call *c, struct err *e)
 static enum dtype eye_type(const struct op_call *c)
 {
 	if (node_attr(c->node, "dtype"))
-		return op_onnx_dtype(op_attr_int(c, "dtype", 0));
+		return dtype_by_onnx(op_attr_int(c, "dtype", 0));
 	return c->in[0].dtype;
 }
 

@@ -73,29 +73,6 @@ bool op_is_int(enum dtype t)
 	       dtype_info(t)->class == CLASS_UINT;
 }
 
-enum dtype op_onnx_dtype(int64_t code)
-{
-	static const uint8_t types[] = {
-		[1] = DTYPE_F32,	[2] = DTYPE_U8,
-		[3] = DTYPE_I8,		[4] = DTYPE_U16,
-		[5] = DTYPE_I16,	[6] = DTYPE_I32,
-		[7] = DTYPE_I64,	[8] = DTYPE_STRING,
-		[9] = DTYPE_BOOL,	[10] = DTYPE_F16,
-		[11] = DTYPE_F64,	[12] = DTYPE_U32,
-		[13] = DTYPE_U64,	[14] = DTYPE_C64,
-		[15] = DTYPE_C128,	[16] = DTYPE_BF16,
-		[17] = DTYPE_F8_E4M3FN, [18] = DTYPE_F8_E4M3FNUZ,
-		[19] = DTYPE_F8_E5M2,	[20] = DTYPE_F8_E5M2FNUZ,
-		[21] = DTYPE_U4,	[22] = DTYPE_I4,
-		[23] = DTYPE_F4_E2M1,	[24] = DTYPE_F8_E8M0,
-		[25] = DTYPE_U2,	[26] = DTYPE_I2,
-	};
-
-	if (code < 0 || (size_t)code >= sizeof(types))
-		return DTYPE_NONE;
-	return types[code];
-}
-
 /* Stored elements as numbers; p is a stage, or src itself where it can be. */
 static const void *load(enum dtype t, const void *src, void *stage, size_t n)
 {

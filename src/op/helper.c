@@ -221,22 +221,27 @@ int op_ints(struct op_call *c, size_t i, int64_t *out, size_t max, size_t *n,
 	return 0;
 }
 
-int op_scalar_int(struct op_call *c, size_t i, int64_t def, int64_t *out,
-		  struct err *e)
+/* 0: *out points to it, or is NULL where it is left out; 1: not known yet. */
+static int find_scalar(struct op_call *c, size_t i, enum dtype t,
+		       const void **out, struct err *e)
 {
-	const void *p;
-	int rc;
-
-	*out = def;
+	*out = NULL;
 	if (!op_has(c, i))
 		return 0;
 	if (!op_known(c, i))
 		return 1;
 	if (op_nelems(c, i) != 1)
 		return op_invalid(c, e, "input %zu is no scalar", i);
-	rc = op_data_as(c, i, DTYPE_I64, &p, e);
-	if (rc == 0)
-		*out = *(const int64_t *)p;
+	return op_data_as(c, i, t, out, e);
+}
+
+int op_scalar_int(struct op_call *c, size_t i, int64_t def, int64_t *out,
+		  struct err *e)
+{
+	const void *p;
+	int rc = find_scalar(c, i, DTYPE_I64, &p, e);
+
+	*out = rc == 0 && p ? *(const int64_t *)p : def;
 	return rc;
 }
 
@@ -244,18 +249,9 @@ int op_scalar_float(struct op_call *c, size_t i, double def, double *out,
 		    struct err *e)
 {
 	const void *p;
-	int rc;
+	int rc = find_scalar(c, i, DTYPE_F64, &p, e);
 
-	*out = def;
-	if (!op_has(c, i))
-		return 0;
-	if (!op_known(c, i))
-		return 1;
-	if (op_nelems(c, i) != 1)
-		return op_invalid(c, e, "input %zu is no scalar", i);
-	rc = op_data_as(c, i, DTYPE_F64, &p, e);
-	if (rc == 0)
-		*out = *(const double *)p;
+	*out = rc == 0 && p ? *(const double *)p : def;
 	return rc;
 }
 

@@ -22,8 +22,6 @@ enum dtype op_compute_type(enum dtype t);
 bool op_num(enum dtype t, enum num *out);
 bool op_is_float(enum dtype t);
 bool op_is_int(enum dtype t);
-/* The type a `dtype`/`to` attribute (TensorProto.DataType) means. */
-enum dtype op_onnx_dtype(int64_t code);
 
 /*
  * Numbers from one type to another; -EOPNOTSUPP where one of them is none.

@@ -148,7 +148,7 @@ static enum dtype quantized_type(const struct op_call *c)
 	if (op_has(c, 2))
 		return op_dtype(c, 2);
 	if (op_attr_int(c, "output_dtype", 0))
-		return op_onnx_dtype(op_attr_int(c, "output_dtype", 0));
+		return dtype_by_onnx(op_attr_int(c, "output_dtype", 0));
 	return DTYPE_U8;
 }
 
@@ -173,7 +173,7 @@ static int eval_quantize(struct op_call *c, struct err *e)
 static enum dtype dequantized_type(const struct op_call *c)
 {
 	if (op_attr_int(c, "output_dtype", 0))
-		return op_onnx_dtype(op_attr_int(c, "output_dtype", 0));
+		return dtype_by_onnx(op_attr_int(c, "output_dtype", 0));
 	return op_dtype(c, 1);
 }
 

@@ -44,7 +44,7 @@ static enum dtype random_type(const struct op_call *c)
 
 	if (!node_attr(c->node, "dtype"))
 		return same;
-	return op_onnx_dtype(op_attr_int(c, "dtype", 0));
+	return dtype_by_onnx(op_attr_int(c, "dtype", 0));
 }
 
 static int infer_random(struct op_call *c, struct err *e)
@@ -105,7 +105,7 @@ static int eval_bernoulli(struct op_call *c, struct err *e)
 /* ---- Multinomial ---- */
 static enum dtype sample_type(const struct op_call *c)
 {
-	return op_onnx_dtype(op_attr_int(c, "dtype", 6));
+	return dtype_by_onnx(op_attr_int(c, "dtype", 6));
 }
 
 static int infer_multinomial(struct op_call *c, struct err *e)

@@ -11,7 +11,7 @@
 /* ---- windows ---- */
 static enum dtype window_type(const struct op_call *c)
 {
-	return op_onnx_dtype(op_attr_int(c, "output_datatype", 1));
+	return dtype_by_onnx(op_attr_int(c, "output_datatype", 1));
 }
 
 static int window_length(struct op_call *c, int64_t *n, struct err *e)

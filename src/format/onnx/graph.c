@@ -142,7 +142,7 @@ static int declare(struct onnx *o, struct graph *g, value_id v,
 	int rc = 0;
 
 	if (type->tensor_type) {
-		t.dtype = onnx_dtype(type->tensor_type->elem_type);
+		t.dtype = dtype_by_onnx(type->tensor_type->elem_type);
 		if (type->tensor_type->shape)
 			rc = read_shape(o, type->tensor_type->shape, &t, &names,
 					e);

@@ -106,8 +106,6 @@ int onnx_copy(struct onnx *o, const ProtobufCBinaryData *b, struct span *out,
 	      struct err *e);
 
 /* ---- tensor.c ---- */
-/* DTYPE_NONE for a number ONNX has not given out. */
-enum dtype onnx_dtype(int32_t data_type);
 /*
  * Type, shape and data.  Data that cannot be had for a reason outside the file
  * is a blob_fail.  A tensor that contradicts itself is EINVAL, or, in a

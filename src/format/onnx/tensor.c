@@ -16,30 +16,6 @@
 /* More pieces than this are copied instead of strung together. */
 #define PARTS_MAX 64
 
-static const enum dtype types[] = {
-	[1] = DTYPE_F32,	[2] = DTYPE_U8,
-	[3] = DTYPE_I8,		[4] = DTYPE_U16,
-	[5] = DTYPE_I16,	[6] = DTYPE_I32,
-	[7] = DTYPE_I64,	[8] = DTYPE_STRING,
-	[9] = DTYPE_BOOL,	[10] = DTYPE_F16,
-	[11] = DTYPE_F64,	[12] = DTYPE_U32,
-	[13] = DTYPE_U64,	[14] = DTYPE_C64,
-	[15] = DTYPE_C128,	[16] = DTYPE_BF16,
-	[17] = DTYPE_F8_E4M3FN, [18] = DTYPE_F8_E4M3FNUZ,
-	[19] = DTYPE_F8_E5M2,	[20] = DTYPE_F8_E5M2FNUZ,
-	[21] = DTYPE_U4,	[22] = DTYPE_I4,
-	[23] = DTYPE_F4_E2M1,	[24] = DTYPE_F8_E8M0,
-	[25] = DTYPE_U2,	[26] = DTYPE_I2,
-};
-
-enum dtype onnx_dtype(int32_t data_type)
-{
-	if (data_type < 0 ||
-	    (size_t)data_type >= sizeof(types) / sizeof(types[0]))
-		return DTYPE_NONE;
-	return types[data_type];
-}
-
 enum field { FIELD_FLOAT, FIELD_DOUBLE, FIELD_I32, FIELD_I64, FIELD_U64 };
 
 /* Which typed field holds elements of a type. */
@@ -257,7 +233,7 @@ static int make_data(struct onnx_files *f, const Onnx__Tensor *t,
 int onnx_tensor(struct onnx_files *f, const Onnx__Tensor *t, struct tensor *out,
 		struct err *e)
 {
-	struct tensor made = {.dtype = onnx_dtype(t->data_type)};
+	struct tensor made = {.dtype = dtype_by_onnx(t->data_type)};
 	struct err why = {0};
 	uint64_t nelems;
 	int rc = shape_set(&made.shape, t->dims, t->n_dims, e);
