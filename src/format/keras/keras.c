@@ -16,6 +16,7 @@
 #include "modelfs/source.h"
 
 #include "format/formats.h"
+#include "format/keras/call.h"
 #include "wire/json.h"
 #include "wire/zip.h"
 
@@ -76,6 +77,13 @@ int keras_param(struct keras *k, hdf5_id id, const struct param_spec *where,
 
 /* ---- HDF5 ---- */
 
+/* The first number of "2.11.0". */
+static void set_version(struct keras *k, const char *p, size_t len)
+{
+	if (len > 0 && p[0] >= '1' && p[0] <= '9')
+		k->version = p[0] - '0';
+}
+
 /* Attributes of the root that say what the model is. */
 static int add_configs(struct keras *k, struct err *e)
 {
@@ -92,6 +100,8 @@ static int add_configs(struct keras *k, struct err *e)
 		rc = keras_config_text(k, names[i], s.p, s.len, e);
 		if (i == 0)
 			keras_parse_config(k, s.p, s.len);
+		if (i == 2)
+			set_version(k, s.p, s.len);
 		if (i == 2 && rc == 0 &&
 		    model_info(k->m, "producer", "Keras %.*s", (int)s.len,
 			       s.p) < 0)
@@ -126,6 +136,8 @@ static int read_hdf5(struct keras *k, struct source *src, uint64_t off,
 	if (rc == 0)
 		rc = read_tree(k, e);
 	hdf5_close(k->h);
+	if (rc == 0 && k->config)
+		rc = keras_graph(k->m, k->config, k->version, e);
 	return rc;
 }
 

@@ -6,6 +6,7 @@
  *	legacy.c	.h5 of Keras 1 and 2: layer_names, weight_names
  *	weights.c	.weights.h5 and .keras of Keras 3
  *	config.c	the configuration: classes and hyper-parameters
+ *	call.h, …	the computation, made of operators of ONNX
  */
 #ifndef FORMAT_KERAS_KERAS_H
 #define FORMAT_KERAS_KERAS_H
@@ -29,6 +30,7 @@ struct keras {
 	struct model *m;
 	struct hdf5 *h;
 	struct json *config; /* owned; NULL: the file has none */
+	int version;	     /* of Keras: 1, 2 or 3 */
 };
 
 /* ---- keras.c ---- */

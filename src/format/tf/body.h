@@ -9,9 +9,6 @@
 
 #include "format/tf/tf.h"
 
-/* The version of ONNX's operators that translations are written for. */
-#define TF_OPSET 13
-
 struct tf_budget {
 	uint64_t nodes; /* those of functions once for each call */
 	uint64_t name_bytes;

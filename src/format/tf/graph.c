@@ -17,6 +17,7 @@
 #include "modelfs/map.h"
 #include "modelfs/text.h"
 
+#include "format/steps.h"
 #include "format/tf/body.h"
 #include "format/tf/tf.h"
 
@@ -476,7 +477,7 @@ int tf_emit(struct tf_body *b, const char *name, const char *type,
 
 	if (rc < 0)
 		return rc;
-	node->opset = TF_OPSET;
+	node->opset = STEPS_OPSET;
 	node->module = mod;
 	node->in[0] = in;
 	node->out[0] = out;

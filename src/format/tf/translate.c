@@ -2,124 +2,16 @@
 /*
  * translate - operators of TensorFlow that ONNX has, too.
  *
- * The values a node makes keep their names and layouts; what is in between
- * gets names beneath the node's.  A node that becomes several has a module
- * for each beneath its own.
+ * The values a node makes keep their names and layouts.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "modelfs/arena.h"
 #include "modelfs/blob.h"
 #include "modelfs/err.h"
-#include "modelfs/text.h"
 
 #include "format/tf/body.h"
 #include "format/tf/translate.h"
-
-/* ---- building ---- */
-
-int tf_inner(struct tf_make *k, const char *what, value_id *out, struct err *e)
-{
-	struct text name = {0};
-	int rc;
-
-	/* No name in a file has a word behind a colon. */
-	text_printf(&name, "%s:%s", k->call->name.p, what);
-	rc = name.failed ? err_nomem(e, 0)
-			 : graph_value(k->body->g, name.p, name.len, out, e);
-	text_free(&name);
-	return rc;
-}
-
-/* The module of a node that is one of several. */
-static int inner_module(struct tf_make *k, const char *what,
-			struct module **out, struct err *e)
-{
-	if (!what) {
-		*out = k->call->module;
-		return 0;
-	}
-	return model_module(k->body->t->m, k->call->module, what, strlen(what),
-			    out, e);
-}
-
-int tf_node(struct tf_make *k, const struct tf_new *n, struct err *e)
-{
-	struct module *mod;
-	struct text name = {0};
-	struct node *node;
-	int rc = inner_module(k, n->what, &mod, e);
-
-	text_printf(&name, "%s%s%s", k->call->name.p, n->what ? "/" : "",
-		    n->what ? n->what : "");
-	if (rc == 0 && name.failed)
-		rc = err_nomem(e, 0);
-	if (rc == 0)
-		rc = graph_node(k->body->g, name.p, "", n->type, n->nin,
-				n->nout, n->nattrs, &node, e);
-	text_free(&name);
-	if (rc < 0)
-		return rc;
-	node->opset = n->opset ? n->opset : TF_OPSET;
-	node->module = mod;
-	mod->is_node = true;
-	for (uint32_t i = 0; i < n->nin; i++)
-		node->in[i] = n->in[i];
-	for (uint32_t i = 0; i < n->nout; i++)
-		node->out[i] = n->out[i];
-	for (uint32_t i = 0; i < n->nattrs; i++)
-		node->attrs[i] = n->attrs[i];
-	if (n->what &&
-	    model_type(k->body->t->m, mod, n->type, strlen(n->type)) < 0)
-		return err_nomem(e, 0);
-	return 0;
-}
-
-int tf_step(struct tf_make *k, const char *what, const char *type, value_id a,
-	    value_id b, value_id *out, struct err *e)
-{
-	value_id in[2] = {a, b};
-	struct tf_new n = {.what = what,
-			   .type = type,
-			   .in = in,
-			   .nin = b == NO_VALUE ? 1 : 2,
-			   .out = out,
-			   .nout = 1};
-	int rc = tf_inner(k, what, out, e);
-
-	return rc < 0 ? rc : tf_node(k, &n, e);
-}
-
-int tf_ints(struct tf_make *k, const char *name, const int64_t *v, size_t n,
-	    struct attr *out, struct err *e)
-{
-	int64_t *copy = arena_array(k->body->t->m->arena, n + 1, sizeof(*copy));
-
-	if (!copy)
-		return err_nomem(e, n * sizeof(*copy));
-	memcpy(copy, v, n * sizeof(*copy));
-	*out = (struct attr){
-		.name = name, .kind = ATTR_INTS, .n = n, .ints = copy};
-	return 0;
-}
-
-struct attr tf_int(const char *name, int64_t v)
-{
-	return (struct attr){.name = name, .kind = ATTR_INT, .n = 1, .i = v};
-}
-
-struct attr tf_float(const char *name, float v)
-{
-	return (struct attr){.name = name, .kind = ATTR_FLOAT, .n = 1, .f = v};
-}
-
-struct attr tf_string(const char *name, const char *v)
-{
-	return (struct attr){
-		.name = name, .kind = ATTR_STRING, .n = 1, .s = {v, strlen(v)}};
-}
 
 /* ---- what is known while translating ---- */
 
@@ -247,11 +139,11 @@ static int translate_same(struct tf_make *k, struct err *e)
 	const struct tf_call *c = k->call;
 
 	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
-		struct tf_new n = {.type = same[i].onnx,
-				   .in = c->in,
-				   .nin = c->nin,
-				   .out = c->out,
-				   .nout = c->nout};
+		struct step n = {.type = same[i].onnx,
+				 .in = c->in,
+				 .nin = c->nin,
+				 .out = c->out,
+				 .nout = c->nout};
 		int rc;
 
 		if (!tf_equal(&c->node->op, same[i].tf) ||
@@ -259,7 +151,7 @@ static int translate_same(struct tf_make *k, struct err *e)
 			continue;
 		if (means_more(k))
 			return 0;
-		rc = tf_node(k, &n, e);
+		rc = steps_node(&k->at, &n, e);
 		return rc < 0 ? rc : 1;
 	}
 	return 0;
@@ -267,7 +159,11 @@ static int translate_same(struct tf_make *k, struct err *e)
 
 int tf_translate(struct tf_body *b, const struct tf_call *c, struct err *e)
 {
-	struct tf_make k = {.body = b, .call = c};
+	struct tf_make k = {
+		.at = {b->t->m, b->g, c->name, c->module},
+		.body = b,
+		.call = c,
+	};
 	struct span type = tf_span(&c->node->op);
 	int rc = translate_same(&k, e);
 

@@ -19,17 +19,17 @@ static int finish(struct tf_make *k, const char *what, const char *type,
 		  int opset, const value_id *in, uint32_t nin,
 		  const struct attr *attrs, uint32_t nattrs, struct err *e)
 {
-	struct tf_new n = {.what = what,
-			   .type = type,
-			   .opset = opset,
-			   .in = in,
-			   .nin = nin,
-			   .out = k->call->out,
-			   .nout = k->call->nout,
-			   .attrs = attrs,
-			   .nattrs = nattrs};
+	struct step n = {.what = what,
+			 .type = type,
+			 .opset = opset,
+			 .in = in,
+			 .nin = nin,
+			 .out = k->call->out,
+			 .nout = k->call->nout,
+			 .attrs = attrs,
+			 .nattrs = nattrs};
 
-	return done(tf_node(k, &n, e));
+	return done(steps_node(&k->at, &n, e));
 }
 
 static int binary(struct tf_make *k, const char *what, const char *type,
@@ -47,19 +47,19 @@ static int swap_last(struct tf_make *k, const char *what, value_id in,
 {
 	static const int64_t perm[] = {1, 0};
 	struct attr a;
-	struct tf_new n = {.what = what,
-			   .type = "Transpose",
-			   .in = &in,
-			   .nin = 1,
-			   .out = out,
-			   .nout = 1,
-			   .attrs = &a,
-			   .nattrs = 1};
-	int rc = tf_inner(k, what, out, e);
+	struct step n = {.what = what,
+			 .type = "Transpose",
+			 .in = &in,
+			 .nin = 1,
+			 .out = out,
+			 .nout = 1,
+			 .attrs = &a,
+			 .nattrs = 1};
+	int rc = steps_value(&k->at, what, out, e);
 
 	if (rc == 0)
-		rc = tf_ints(k, "perm", perm, 2, &a, e);
-	return rc < 0 ? rc : tf_node(k, &n, e);
+		rc = attr_set_ints(&k->at, "perm", perm, 2, &a, e);
+	return rc < 0 ? rc : steps_node(&k->at, &n, e);
 }
 
 static int matmul(struct tf_make *k, struct err *e)
@@ -90,7 +90,8 @@ static int square(struct tf_make *k, struct err *e)
 static int rsqrt(struct tf_make *k, struct err *e)
 {
 	value_id root;
-	int rc = tf_step(k, "sqrt", "Sqrt", k->call->in[0], NO_VALUE, &root, e);
+	int rc = steps_make(&k->at, "sqrt", "Sqrt", k->call->in[0], NO_VALUE,
+			    &root, e);
 
 	return rc < 0 ? rc
 		      : finish(k, "reciprocal", "Reciprocal", 0, &root, 1, NULL,
@@ -101,8 +102,8 @@ static int squared_difference(struct tf_make *k, struct err *e)
 {
 	value_id d;
 	int rc = k->call->nin == 2
-			 ? tf_step(k, "difference", "Sub", k->call->in[0],
-				   k->call->in[1], &d, e)
+			 ? steps_make(&k->at, "difference", "Sub",
+				      k->call->in[0], k->call->in[1], &d, e)
 			 : 0;
 
 	if (rc < 0 || k->call->nin != 2)
@@ -117,14 +118,14 @@ static int not_equal(struct tf_make *k, struct err *e)
 
 	if (k->call->nin != 2)
 		return 0;
-	rc = tf_step(k, "equal", "Equal", k->call->in[0], k->call->in[1], &same,
-		     e);
+	rc = steps_make(&k->at, "equal", "Equal", k->call->in[0],
+			k->call->in[1], &same, e);
 	return rc < 0 ? rc : finish(k, "not", "Not", 0, &same, 1, NULL, 0, e);
 }
 
 static int relu6(struct tf_make *k, struct err *e)
 {
-	struct attr a[] = {tf_float("min", 0), tf_float("max", 6)};
+	struct attr a[] = {attr_set_float("min", 0), attr_set_float("max", 6)};
 
 	/* Until version 10 the limits are attributes. */
 	return finish(k, NULL, "Clip", 6, k->call->in, 1, a, 2, e);
@@ -132,7 +133,7 @@ static int relu6(struct tf_make *k, struct err *e)
 
 static int leaky_relu(struct tf_make *k, struct err *e)
 {
-	struct attr a = tf_float("alpha", tf_number(k, "alpha", 0.2f));
+	struct attr a = attr_set_float("alpha", tf_number(k, "alpha", 0.2f));
 
 	return finish(k, NULL, "LeakyRelu", 0, k->call->in, 1, &a, 1, e);
 }
@@ -149,13 +150,13 @@ static int select_op(struct tf_make *k, struct err *e)
 static int reshape(struct tf_make *k, struct err *e)
 {
 	value_id in[2];
-	struct attr to = tf_int("to", 7); /* int64 */
-	struct tf_new cast = {.what = "to_int64",
-			      .type = "Cast",
-			      .nin = 1,
-			      .nout = 1,
-			      .attrs = &to,
-			      .nattrs = 1};
+	struct attr to = attr_set_int("to", 7); /* int64 */
+	struct step cast = {.what = "to_int64",
+			    .type = "Cast",
+			    .nin = 1,
+			    .nout = 1,
+			    .attrs = &to,
+			    .nattrs = 1};
 	int rc;
 
 	if (k->call->nin != 2)
@@ -163,9 +164,9 @@ static int reshape(struct tf_make *k, struct err *e)
 	in[0] = k->call->in[0];
 	cast.in = &k->call->in[1];
 	cast.out = &in[1];
-	rc = tf_inner(k, "to_int64", &in[1], e);
+	rc = steps_value(&k->at, "to_int64", &in[1], e);
 	if (rc == 0)
-		rc = tf_node(k, &cast, e);
+		rc = steps_node(&k->at, &cast, e);
 	return rc < 0 ? rc
 		      : finish(k, "reshape", "Reshape", 0, in, 2, NULL, 0, e);
 }
@@ -173,10 +174,10 @@ static int reshape(struct tf_make *k, struct err *e)
 static int shape(struct tf_make *k, struct err *e)
 {
 	const Tf__AttrValue *type = tf_attr(k->call->node, "out_type");
-	struct attr to = tf_int("to", type && type->type == 9 ? 7 : 6);
+	struct attr to = attr_set_int("to", type && type->type == 9 ? 7 : 6);
 	value_id dims;
-	int rc = tf_step(k, "extents", "Shape", k->call->in[0], NO_VALUE, &dims,
-			 e);
+	int rc = steps_make(&k->at, "extents", "Shape", k->call->in[0],
+			    NO_VALUE, &dims, e);
 
 	return rc < 0 ? rc : finish(k, "cast", "Cast", 0, &dims, 1, &to, 1, e);
 }
@@ -190,7 +191,7 @@ static int squeeze(struct tf_make *k, struct err *e)
 	if (!v || !v->list || v->list->n_i == 0)
 		return finish(k, NULL, "Squeeze", 11, k->call->in, 1, NULL, 0,
 			      e);
-	rc = tf_ints(k, "axes", v->list->i, v->list->n_i, &a, e);
+	rc = attr_set_ints(&k->at, "axes", v->list->i, v->list->n_i, &a, e);
 	return rc < 0 ? rc
 		      : finish(k, NULL, "Squeeze", 11, k->call->in, 1, &a, 1,
 			       e);
@@ -208,11 +209,11 @@ static int with_axes(struct tf_make *k, const char *type, const char *attr,
 
 	if (k->call->nin != 2 || !tf_const_ints(k, 1, axes, AXES_MAX, &n))
 		return 0;
-	rc = tf_ints(k, attr, axes, n, &a[0], e);
+	rc = attr_set_ints(&k->at, attr, axes, n, &a[0], e);
 	if (rc < 0)
 		return rc;
 	if (strncmp(type, "Reduce", 6) == 0)
-		a[nattrs++] = tf_int("keepdims", tf_flag(k, "keep_dims"));
+		a[nattrs++] = attr_set_int("keepdims", tf_flag(k, "keep_dims"));
 	/* An empty list of axes means none here and all there. */
 	if (n == 0)
 		return finish(k, NULL, "Identity", 0, k->call->in, 1, NULL, 0,
@@ -264,13 +265,13 @@ static int concat(struct tf_make *k, struct err *e)
 
 	if (nin < 2 || !tf_const_ints(k, nin - 1, &axis, 1, &n) || n != 1)
 		return 0;
-	a = tf_int("axis", axis);
+	a = attr_set_int("axis", axis);
 	return finish(k, NULL, "Concat", 0, k->call->in, nin - 1, &a, 1, e);
 }
 
 static int gather(struct tf_make *k, struct err *e)
 {
-	struct attr a = tf_int("axis", 0);
+	struct attr a = attr_set_int("axis", 0);
 	int64_t axis = 0;
 	size_t n;
 
@@ -293,7 +294,7 @@ static int split(struct tf_make *k, struct err *e)
 	if (k->call->nin != 2 || !parts || parts->i != k->call->nout ||
 	    !tf_const_ints(k, 0, &axis, 1, &n) || n != 1)
 		return 0;
-	a = tf_int("axis", axis);
+	a = attr_set_int("axis", axis);
 	return finish(k, NULL, "Split", 11, k->call->in + 1, 1, &a, 1, e);
 }
 
@@ -312,7 +313,7 @@ static int pad(struct tf_make *k, struct err *e)
 		pads[i] = given[2 * i];
 		pads[n / 2 + i] = given[2 * i + 1];
 	}
-	rc = tf_ints(k, "pads", pads, n, &a, e);
+	rc = attr_set_ints(&k->at, "pads", pads, n, &a, e);
 	return rc < 0 ? rc
 		      : finish(k, NULL, "Pad", 2, k->call->in, 1, &a, 1, e);
 }
@@ -332,7 +333,7 @@ static int cast(struct tf_make *k, struct err *e)
 	    (size_t)type->type >= sizeof(onnx_types) ||
 	    onnx_types[type->type] == 0)
 		return 0;
-	to = tf_int("to", onnx_types[type->type]);
+	to = attr_set_int("to", onnx_types[type->type]);
 	return finish(k, NULL, "Cast", 0, k->call->in, 1, &to, 1, e);
 }
 
@@ -346,8 +347,8 @@ static int arg_max(struct tf_make *k, struct err *e)
 	if (k->call->nin != 2 || (type && type->type != 9) ||
 	    !tf_const_ints(k, 1, &axis, 1, &n) || n != 1)
 		return 0;
-	a[0] = tf_int("axis", axis);
-	a[1] = tf_int("keepdims", 0);
+	a[0] = attr_set_int("axis", axis);
+	a[1] = attr_set_int("keepdims", 0);
 	return finish(k, NULL, "ArgMax", 11, k->call->in, 1, a, 2, e);
 }
 
@@ -361,18 +362,19 @@ static int pack_axis(struct tf_make *k)
 /* Values become slices along a new axis: ONNX has that for sequences. */
 static int pack(struct tf_make *k, struct err *e)
 {
-	struct attr a[] = {tf_int("axis", pack_axis(k)), tf_int("new_axis", 1)};
-	struct tf_new make = {.what = "sequence",
-			      .type = "SequenceConstruct",
-			      .in = k->call->in,
-			      .nin = k->call->nin,
-			      .nout = 1};
+	struct attr a[] = {attr_set_int("axis", pack_axis(k)),
+			   attr_set_int("new_axis", 1)};
+	struct step make = {.what = "sequence",
+			    .type = "SequenceConstruct",
+			    .in = k->call->in,
+			    .nin = k->call->nin,
+			    .nout = 1};
 	value_id list;
-	int rc = tf_inner(k, "sequence", &list, e);
+	int rc = steps_value(&k->at, "sequence", &list, e);
 
 	make.out = &list;
 	if (rc == 0)
-		rc = tf_node(k, &make, e);
+		rc = steps_node(&k->at, &make, e);
 	return rc < 0 ? rc
 		      : finish(k, "stack", "ConcatFromSequence", 0, &list, 1, a,
 			       2, e);

@@ -19,23 +19,23 @@ static int turn(struct tf_make *k, const char *what, const int64_t *perm,
 		value_id in, value_id out, struct err *e)
 {
 	struct attr a;
-	struct tf_new n = {.what = what,
-			   .type = "Transpose",
-			   .in = &in,
-			   .nin = 1,
-			   .out = &out,
-			   .nout = 1,
-			   .attrs = &a,
-			   .nattrs = 1};
-	int rc = tf_ints(k, "perm", perm, 4, &a, e);
+	struct step n = {.what = what,
+			 .type = "Transpose",
+			 .in = &in,
+			 .nin = 1,
+			 .out = &out,
+			 .nout = 1,
+			 .attrs = &a,
+			 .nattrs = 1};
+	int rc = attr_set_ints(&k->at, "perm", perm, 4, &a, e);
 
-	return rc < 0 ? rc : tf_node(k, &n, e);
+	return rc < 0 ? rc : steps_node(&k->at, &n, e);
 }
 
 static int turned(struct tf_make *k, const char *what, const int64_t *perm,
 		  value_id in, value_id *out, struct err *e)
 {
-	int rc = tf_inner(k, what, out, e);
+	int rc = steps_value(&k->at, what, out, e);
 
 	return rc < 0 ? rc : turn(k, what, perm, in, *out, e);
 }
@@ -72,11 +72,11 @@ static bool find_padding(struct tf_make *k, struct attr *out, struct err *e,
 
 	*rc = 0;
 	if (!p || tf_equal(&p->s, "VALID")) {
-		*out = tf_string("auto_pad", "VALID");
+		*out = attr_set_text("auto_pad", "VALID");
 		return true;
 	}
 	if (tf_equal(&p->s, "SAME")) {
-		*out = tf_string("auto_pad", "SAME_UPPER");
+		*out = attr_set_text("auto_pad", "SAME_UPPER");
 		return true;
 	}
 	if (!x || !x->list || x->list->n_i != 8)
@@ -85,7 +85,7 @@ static bool find_padding(struct tf_make *k, struct attr *out, struct err *e,
 	pads[1] = x->list->i[4];
 	pads[2] = x->list->i[3];
 	pads[3] = x->list->i[5];
-	*rc = tf_ints(k, "pads", pads, 4, out, e);
+	*rc = attr_set_ints(&k->at, "pads", pads, 4, out, e);
 	return true;
 }
 
@@ -143,13 +143,14 @@ static bool read_window(struct tf_make *k, struct window *w, bool is_pool,
 	if (!find_padding(k, &w->attrs[0], e, rc) || *rc < 0)
 		return false;
 	w->nattrs = 1;
-	*rc = tf_ints(k, "strides", strides, 2, &w->attrs[w->nattrs++], e);
+	*rc = attr_set_ints(&k->at, "strides", strides, 2,
+			    &w->attrs[w->nattrs++], e);
 	if (*rc == 0 && is_pool)
-		*rc = tf_ints(k, "kernel_shape", kernel, 2,
-			      &w->attrs[w->nattrs++], e);
+		*rc = attr_set_ints(&k->at, "kernel_shape", kernel, 2,
+				    &w->attrs[w->nattrs++], e);
 	if (*rc == 0 && !is_pool)
-		*rc = tf_ints(k, "dilations", dilations, 2,
-			      &w->attrs[w->nattrs++], e);
+		*rc = attr_set_ints(&k->at, "dilations", dilations, 2,
+				    &w->attrs[w->nattrs++], e);
 	return *rc == 0;
 }
 
@@ -159,21 +160,21 @@ static int compute(struct tf_make *k, const char *type, value_id *in,
 		   struct err *e)
 {
 	value_id out;
-	struct tf_new n = {.what = "compute",
-			   .type = type,
-			   .opset = opset,
-			   .in = in,
-			   .nin = nin,
-			   .out = &out,
-			   .nout = 1,
-			   .attrs = w->attrs,
-			   .nattrs = w->nattrs};
+	struct step n = {.what = "compute",
+			 .type = type,
+			 .opset = opset,
+			 .in = in,
+			 .nin = nin,
+			 .out = &out,
+			 .nout = 1,
+			 .attrs = w->attrs,
+			 .nattrs = w->nattrs};
 	int rc = turned(k, "to_nchw", to_nchw, k->call->in[0], &in[0], e);
 
 	if (rc == 0)
-		rc = tf_inner(k, "compute", &out, e);
+		rc = steps_value(&k->at, "compute", &out, e);
 	if (rc == 0)
-		rc = tf_node(k, &n, e);
+		rc = steps_node(&k->at, &n, e);
 	if (rc == 0)
 		rc = turn(k, "to_nhwc", to_nhwc, out, k->call->out[0], e);
 	return rc < 0 ? rc : 1;
@@ -198,13 +199,13 @@ static int depthwise_kernel(struct tf_make *k, const struct shape *s,
 	static const int64_t perm[] = {2, 3, 0, 1};
 	int64_t dims[4];
 	struct attr shape;
-	struct tf_new n = {.what = "grouped",
-			   .type = "Reshape",
-			   .opset = 1, /* the shape is an attribute */
-			   .nin = 1,
-			   .nout = 1,
-			   .attrs = &shape,
-			   .nattrs = 1};
+	struct step n = {.what = "grouped",
+			 .type = "Reshape",
+			 .opset = 1, /* the shape is an attribute */
+			 .nin = 1,
+			 .nout = 1,
+			 .attrs = &shape,
+			 .nattrs = 1};
 	value_id turned_kernel;
 	int rc = turned(k, "to_ichw", perm, k->call->in[1], &turned_kernel, e);
 
@@ -216,10 +217,10 @@ static int depthwise_kernel(struct tf_make *k, const struct shape *s,
 	n.in = &turned_kernel;
 	n.out = out;
 	if (rc == 0)
-		rc = tf_ints(k, "shape", dims, 4, &shape, e);
+		rc = attr_set_ints(&k->at, "shape", dims, 4, &shape, e);
 	if (rc == 0)
-		rc = tf_inner(k, "grouped", out, e);
-	return rc < 0 ? rc : tf_node(k, &n, e);
+		rc = steps_value(&k->at, "grouped", out, e);
+	return rc < 0 ? rc : steps_node(&k->at, &n, e);
 }
 
 static int depthwise_conv(struct tf_make *k, struct err *e)
@@ -237,7 +238,7 @@ static int depthwise_conv(struct tf_make *k, struct err *e)
 		return 0;
 	if (!read_window(k, &w, false, e, &rc))
 		return rc;
-	w.attrs[w.nattrs++] = tf_int("group", s->dims[2]);
+	w.attrs[w.nattrs++] = attr_set_int("group", s->dims[2]);
 	rc = depthwise_kernel(k, s, &in[1], e);
 	return rc < 0 ? rc : compute(k, "Conv", in, 2, &w, 0, e);
 }
@@ -271,7 +272,8 @@ static int batch_norm(struct tf_make *k, struct err *e)
 	if (k->call->nin != 5 || k->call->nout != 1 || !is_nhwc(k) ||
 	    tf_flag(k, "is_training"))
 		return 0;
-	w.attrs[0] = tf_float("epsilon", tf_number(k, "epsilon", 0.0001f));
+	w.attrs[0] =
+		attr_set_float("epsilon", tf_number(k, "epsilon", 0.0001f));
 	memcpy(in, k->call->in, sizeof(in));
 	return compute(k, "BatchNormalization", in, 5, &w, 9, e);
 }

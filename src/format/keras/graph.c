@@ -1,0 +1,658 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * graph - what a model computes, from its configuration: a Sequential is a
+ * list of layers, a Functional says what goes into each.
+ *
+ * A value is called after the layer that makes it: "block1_conv1"; "x#1" is
+ * the layer's second call, "x:1" the second output.  A model in a model is
+ * put in its place; its values have its name in front, "encoder/dense".
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "modelfs/arena.h"
+#include "modelfs/err.h"
+#include "modelfs/map.h"
+#include "modelfs/text.h"
+
+#include "format/keras/call.h"
+#include "wire/json.h"
+
+/* Calls of layers in one graph, models within models included. */
+#define CALLS_MAX 100000u
+/* Of the names that these make. */
+#define NAMES_MAX ((uint64_t)64 << 20)
+#define OUTPUTS_MAX 64
+/* How far up a variable is listed. */
+#define ANCESTORS_MAX 6
+
+struct scope { /* one model, in one place */
+	struct keras_graph *kg;
+	const struct json *model;
+	struct module *module;
+	struct span prefix; /* "" or "encoder/" */
+	int depth;
+};
+
+/* ---- variables by the layer they are in ---- */
+
+static int list_weight(struct keras_graph *kg, const struct module *mod,
+		       const char *first, const struct param *p, struct err *e)
+{
+	size_t nfirst = first ? strlen(first) + 1 : 0;
+	size_t len = sizeof(mod->id) + nfirst + p->name_len;
+	char *key = arena_alloc(kg->m->arena, len + 1);
+	int rc;
+
+	if (!key)
+		return err_nomem(e, len);
+	memcpy(key, &mod->id, sizeof(mod->id));
+	if (first)
+		snprintf(key + sizeof(mod->id), nfirst + 1, "%s/", first);
+	memcpy(key + sizeof(mod->id) + nfirst, p->name, p->name_len);
+	rc = map_add(kg->weights, key, len, (uint64_t)p->id + 1);
+	return rc == -ENOMEM ? err_nomem(e, len) : 0;
+}
+
+/* Of what lies deeper, also with the first module on the way. */
+static int list_weights(struct keras_graph *kg, struct err *e)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < kg->m->nparams; i++) {
+		const struct param *p = kg->m->params[i];
+		const struct module *at = p->module, *below = NULL;
+
+		if (p->kind == PARAM_SLOT || p->name_len > 64)
+			continue;
+		for (int up = 0; rc == 0 && at && up < ANCESTORS_MAX; up++) {
+			rc = list_weight(kg, at, NULL, p, e);
+			if (rc == 0 && below)
+				rc = list_weight(kg, at, below->name, p, e);
+			below = at;
+			at = at->parent;
+		}
+	}
+	return rc;
+}
+
+/* ---- values ---- */
+
+static int value_name(struct scope *s, const char *layer, int64_t node,
+		      int64_t tensor, struct text *out, struct err *e)
+{
+	text_add_bytes(out, s->prefix.p, s->prefix.len);
+	text_add(out, layer);
+	if (node > 0)
+		text_printf(out, "#%lld", (long long)node);
+	if (tensor > 0)
+		text_printf(out, ":%lld", (long long)tensor);
+	s->kg->bytes += out->len;
+	if (s->kg->bytes > NAMES_MAX)
+		return err_set(e, EFBIG, "names are too long");
+	return out->failed ? err_nomem(e, 0) : 0;
+}
+
+static int find_value(struct scope *s, const struct keras_input *in,
+		      value_id *out, struct err *e)
+{
+	struct text name = {0};
+	int rc = value_name(s, in->layer, in->node, in->tensor, &name, e);
+
+	if (rc == 0)
+		rc = graph_value(s->kg->g, name.p, name.len, out, e);
+	text_free(&name);
+	return rc;
+}
+
+static int rank_of(const struct keras_graph *kg, value_id v)
+{
+	uint64_t rank;
+
+	return map_get(kg->ranks, &v, sizeof(v), &rank) ? (int)rank : -1;
+}
+
+static int set_rank(struct keras_graph *kg, value_id v, int rank, struct err *e)
+{
+	value_id *key;
+
+	if (rank < 0)
+		return 0;
+	key = arena_alloc(kg->m->arena, sizeof(*key));
+	if (!key)
+		return err_nomem(e, sizeof(*key));
+	*key = v;
+	return map_set(kg->ranks, key, sizeof(*key), (uint64_t)rank) < 0
+		       ? err_nomem(e, 0)
+		       : 0;
+}
+
+/* Remembers how many outputs of a call anybody asks for. */
+static int note_use(struct scope *s, const struct keras_input *in,
+		    struct err *e)
+{
+	struct text name = {0};
+	uint64_t before = 0;
+	char *key = NULL;
+	int rc = 0;
+
+	if (!in->layer || in->tensor == 0 || in->tensor >= OUTPUTS_MAX)
+		return 0;
+	rc = value_name(s, in->layer, in->node, 0, &name, e);
+	if (rc == 0)
+		key = arena_strndup(s->kg->m->arena, name.p, name.len);
+	if (rc == 0 && !key)
+		rc = err_nomem(e, name.len);
+	if (rc == 0)
+		map_get(s->kg->uses, key, name.len, &before);
+	if (rc == 0 && before <= (uint64_t)in->tensor &&
+	    map_set(s->kg->uses, key, name.len, (uint64_t)in->tensor + 1) < 0)
+		rc = err_nomem(e, name.len);
+	text_free(&name);
+	return rc;
+}
+
+static int note_uses(struct scope *s, const struct json *connections,
+		     struct err *e)
+{
+	struct keras_inputs in = {0};
+	int rc = keras_collect(&in, connections, e);
+
+	for (size_t i = 0; rc == 0 && i < in.n; i++)
+		rc = note_use(s, &in.v[i], e);
+	free(in.v);
+	return rc;
+}
+
+/* ---- inputs ---- */
+
+static const struct json *config_of(const struct json *layer)
+{
+	return json_member(layer, "config");
+}
+
+static const struct json *given_shape(const struct json *layer)
+{
+	static const char *const keys[] = {"batch_input_shape", "batch_shape",
+					   "build_input_shape"};
+
+	for (size_t i = 0; i < 3; i++) {
+		const struct json *v = json_member(config_of(layer), keys[i]);
+
+		if (json_kind(v) == JSON_KIND_ARRAY)
+			return v;
+	}
+	return json_member(json_member(layer, "build_config"), "input_shape");
+}
+
+static enum dtype given_type(const struct json *layer)
+{
+	size_t len;
+	const char *name =
+		json_get_string(json_member(config_of(layer), "dtype"), &len);
+	enum dtype t = name ? dtype_by_name(name) : DTYPE_NONE;
+
+	return t == DTYPE_NONE ? DTYPE_F32 : t;
+}
+
+/* What a user hands in, of the shape that some layer says. */
+static int add_input(struct scope *s, value_id v, const struct json *layer,
+		     struct err *e)
+{
+	const struct json *dims = given_shape(layer);
+	struct tensor t = {.dtype = given_type(layer)};
+	size_t rank = json_count(dims);
+	int rc = graph_input(s->kg->g, v, e);
+
+	t.shape = shape_unknown();
+	if (rank > 0 && rank <= SHAPE_RANK_MAX)
+		t.shape.rank = (int32_t)rank;
+	for (int32_t i = 0; i < t.shape.rank; i++) {
+		int64_t d;
+
+		t.shape.dims[i] = DIM_UNKNOWN;
+		if (json_get_int(json_item(dims, (size_t)i), &d) && d >= 0)
+			t.shape.dims[i] = d;
+	}
+	if (rc == 0)
+		rc = graph_declare(s->kg->g, v, &t, NULL, e);
+	return rc < 0 ? rc : set_rank(s->kg, v, t.shape.rank, e);
+}
+
+/* ---- one call ---- */
+
+/* The call's name, and its module: for all but the first, one of its own. */
+static int name_call(struct scope *s, struct keras_call *c, const char *layer,
+		     int64_t node, struct err *e)
+{
+	struct text name = {0};
+	char own[32];
+	int rc = value_name(s, layer, node, 0, &name, e);
+
+	c->at.m = s->kg->m;
+	c->at.g = s->kg->g;
+	if (rc == 0)
+		c->at.name.p = arena_strndup(s->kg->m->arena, name.p, name.len);
+	c->at.name.len = name.len;
+	text_free(&name);
+	if (rc == 0 && !c->at.name.p)
+		rc = err_nomem(e, c->at.name.len);
+	if (rc == 0)
+		rc = model_module(s->kg->m, s->module, layer, strlen(layer),
+				  &c->layer, e);
+	c->at.module = c->layer;
+	if (rc < 0 || node == 0)
+		return rc;
+	snprintf(own, sizeof(own), "call_%lld", (long long)node);
+	return model_module(s->kg->m, c->layer, own, strlen(own), &c->at.module,
+			    e);
+}
+
+static int find_outputs(struct scope *s, struct keras_call *c,
+			const char *layer, int64_t node, value_id *out,
+			struct err *e)
+{
+	struct keras_input at = {.layer = layer, .node = node};
+	uint64_t n = 1;
+	int rc = 0;
+
+	map_get(s->kg->uses, c->at.name.p, c->at.name.len, &n);
+	c->nout = n < OUTPUTS_MAX ? (uint32_t)n : OUTPUTS_MAX;
+	for (uint32_t i = 0; rc == 0 && i < c->nout; i++) {
+		at.tensor = i;
+		rc = find_value(s, &at, &out[i], e);
+	}
+	c->out = out;
+	return rc;
+}
+
+/* A layer that is nothing of ONNX's is shown, and not computed. */
+static int add_plain(struct keras_call *c, struct err *e)
+{
+	struct node *n;
+	char *class = arena_strndup(c->at.m->arena, c->class, strlen(c->class));
+	int rc;
+
+	if (!class)
+		return err_nomem(e, 0);
+	rc = graph_node(c->at.g, c->at.name.p, "keras", class, c->nin, c->nout,
+			0, &n, e);
+	if (rc < 0)
+		return rc;
+	n->opset = 1;
+	n->module = c->at.module;
+	c->at.module->is_node = true;
+	for (uint32_t i = 0; i < c->nin; i++)
+		n->in[i] = c->in[i];
+	for (uint32_t i = 0; i < c->nout; i++)
+		n->out[i] = c->out[i];
+	return 0;
+}
+
+static int add_identity(struct keras_call *c, const char *what, value_id in,
+			const value_id *out, struct err *e)
+{
+	struct step n = {.what = what,
+			 .type = "Identity",
+			 .in = &in,
+			 .nin = 1,
+			 .out = out,
+			 .nout = 1};
+
+	return steps_node(&c->at, &n, e);
+}
+
+static int add_model(struct scope *outer, const struct json *model,
+		     struct keras_call *c, struct err *e);
+
+static int add_call(struct scope *s, const struct json *layer, const char *name,
+		    int64_t node, struct keras_call *c, struct err *e)
+{
+	value_id out[OUTPUTS_MAX];
+	int rc = name_call(s, c, name, node, e);
+
+	c->kg = s->kg;
+	c->config = config_of(layer);
+	c->class = keras_class(layer) ? keras_class(layer) : "Layer";
+	c->rank = c->nin > 0 ? rank_of(s->kg, c->in[0]) : -1;
+	c->out_rank = c->rank;
+	if (rc == 0)
+		rc = find_outputs(s, c, name, node, out, e);
+	if (rc == 0 && ++s->kg->nodes > CALLS_MAX)
+		rc = err_set(e, EFBIG, "more than %u calls of layers",
+			     CALLS_MAX);
+	if (rc < 0)
+		return rc;
+	if (keras_layers(layer) && s->depth < KERAS_DEPTH_MAX)
+		return add_model(s, layer, c, e);
+	rc = c->nin > 0 ? keras_translate(c, e) : 0;
+	if (rc == 0)
+		rc = add_plain(c, e);
+	if (rc < 0)
+		return err_wrap(e, "layer %s", c->at.name.p);
+	return set_rank(s->kg, out[0], c->out_rank, e);
+}
+
+/* ---- Functional ---- */
+
+/* The tensors among a call's inputs, as values. */
+static int resolve(struct scope *s, const struct keras_inputs *given,
+		   value_id **out, uint32_t *n, struct err *e)
+{
+	value_id *v = calloc(given->n + 1, sizeof(*v));
+	uint32_t count = 0;
+	int rc = v ? 0 : err_nomem(e, given->n * sizeof(*v));
+
+	for (size_t i = 0; rc == 0 && i < given->n; i++)
+		if (given->v[i].layer)
+			rc = find_value(s, &given->v[i], &v[count++], e);
+	if (rc < 0) {
+		free(v);
+		return rc;
+	}
+	*out = v;
+	*n = count;
+	return 0;
+}
+
+static int add_functional_call(struct scope *s, const struct json *layer,
+			       const char *name, int64_t node,
+			       const struct json *connections, struct err *e)
+{
+	struct keras_inputs given = {0};
+	struct keras_call c = {.given = &given, .node = connections};
+	value_id *in = NULL;
+	int rc = keras_collect(&given, connections, e);
+
+	if (rc == 0)
+		rc = resolve(s, &given, &in, &c.nin, e);
+	c.in = in;
+	if (rc == 0)
+		rc = add_call(s, layer, name, node, &c, e);
+	free(in);
+	free(given.v);
+	return rc;
+}
+
+/* Without a configuration of its own, a layer has the outer name. */
+static const char *layer_name(const struct json *layer)
+{
+	size_t len;
+	const char *name = json_get_string(json_member(layer, "name"), &len);
+
+	return name ? name : keras_name(layer);
+}
+
+static bool is_input_layer(const struct json *layer)
+{
+	const char *class = keras_class(layer);
+
+	return class && strcmp(class, "InputLayer") == 0;
+}
+
+static int note_all(struct scope *s, const struct json *layers, struct err *e)
+{
+	const struct json *ends =
+		json_member(config_of(s->model), "output_layers");
+	int rc = note_uses(s, ends, e);
+
+	for (size_t i = 0; rc == 0 && i < json_count(layers); i++)
+		rc = note_uses(
+			s, json_member(json_item(layers, i), "inbound_nodes"),
+			e);
+	return rc;
+}
+
+static int add_functional_layer(struct scope *s, const struct json *layer,
+				struct err *e)
+{
+	const struct json *nodes = json_member(layer, "inbound_nodes");
+	const char *name = layer_name(layer);
+	int rc = 0;
+
+	if (!name || is_input_layer(layer))
+		return 0;
+	for (size_t i = 0; rc == 0 && i < json_count(nodes); i++)
+		rc = add_functional_call(s, layer, name, (int64_t)i,
+					 json_item(nodes, i), e);
+	return rc;
+}
+
+static const struct json *layer_called(const struct json *layers,
+				       const char *name)
+{
+	for (size_t i = 0; i < json_count(layers); i++) {
+		const char *other = layer_name(json_item(layers, i));
+
+		if (other && strcmp(other, name) == 0)
+			return json_item(layers, i);
+	}
+	return NULL;
+}
+
+/* The i-th input of a model: from outside, or what the caller hands in. */
+static int bind_input(struct scope *s, const struct json *layer,
+		      const struct keras_input *in, uint32_t i,
+		      struct keras_call *caller, struct err *e)
+{
+	struct keras_call c = {.given = NULL};
+	value_id v;
+	int rc = find_value(s, in, &v, e);
+
+	if (rc < 0 || s->kg->g->values[v].is_input)
+		return rc;
+	if (!caller)
+		return add_input(s, v, layer, e);
+	if (i >= caller->nin)
+		return 0; /* the graph will say that it is undefined */
+	rc = name_call(s, &c, in->layer, in->node, e);
+	if (rc == 0)
+		rc = add_identity(&c, NULL, caller->in[i], &v, e);
+	return rc < 0 ? rc
+		      : set_rank(s->kg, v, rank_of(s->kg, caller->in[i]), e);
+}
+
+static int bind_inputs(struct scope *s, const struct json *layers,
+		       struct keras_call *caller, struct err *e)
+{
+	struct keras_inputs in = {0};
+	int rc = keras_collect(
+		&in, json_member(config_of(s->model), "input_layers"), e);
+
+	for (size_t i = 0; rc == 0 && i < in.n; i++)
+		if (in.v[i].layer)
+			rc = bind_input(s, layer_called(layers, in.v[i].layer),
+					&in.v[i], (uint32_t)i, caller, e);
+	free(in.v);
+	return rc;
+}
+
+/* A value of the model as its i-th output. */
+static int bind_output(struct scope *s, value_id v, uint32_t i,
+		       struct keras_call *caller, struct err *e)
+{
+	char what[32];
+
+	if (!caller &&
+	    (s->kg->g->values[v].is_output || s->kg->g->values[v].is_input))
+		return 0;
+	if (!caller)
+		return graph_output(s->kg->g, v, e);
+	if (i >= caller->nout)
+		return 0;
+	snprintf(what, sizeof(what), "output_%u", i);
+	if (i == 0)
+		caller->out_rank = rank_of(s->kg, v);
+	return add_identity(caller, caller->nout > 1 ? what : NULL, v,
+			    &caller->out[i], e);
+}
+
+static int bind_outputs(struct scope *s, struct keras_call *caller,
+			struct err *e)
+{
+	struct keras_inputs out = {0};
+	value_id v;
+	int rc = keras_collect(
+		&out, json_member(config_of(s->model), "output_layers"), e);
+
+	for (size_t i = 0; rc == 0 && i < out.n; i++) {
+		if (!out.v[i].layer)
+			continue;
+		rc = find_value(s, &out.v[i], &v, e);
+		if (rc == 0)
+			rc = bind_output(s, v, (uint32_t)i, caller, e);
+	}
+	free(out.v);
+	return rc;
+}
+
+static int add_functional(struct scope *s, const struct json *layers,
+			  struct keras_call *caller, struct err *e)
+{
+	int rc = note_all(s, layers, e);
+
+	if (rc == 0)
+		rc = bind_inputs(s, layers, caller, e);
+	for (size_t i = 0; rc == 0 && i < json_count(layers); i++)
+		rc = add_functional_layer(s, json_item(layers, i), e);
+	return rc == 0 ? bind_outputs(s, caller, e) : rc;
+}
+
+/* ---- Sequential ---- */
+
+/* What the first layer is given, called as Keras calls it. */
+static int first_value(struct scope *s, const struct json *layers,
+		       value_id *out, struct err *e)
+{
+	const struct json *first = json_item(layers, 0);
+	const char *name = layer_name(first);
+	struct text given = {0};
+	struct keras_input in = {0};
+	int rc = 0;
+
+	text_printf(&given, "%s%s", name ? name : "layer",
+		    is_input_layer(first) ? "" : "_input");
+	in.layer = given.p;
+	rc = given.failed ? err_nomem(e, 0) : find_value(s, &in, out, e);
+	text_free(&given);
+	return rc;
+}
+
+static int begin_sequence(struct scope *s, const struct json *layers,
+			  struct keras_call *caller, value_id *out,
+			  struct err *e)
+{
+	const struct json *first = json_item(layers, 0);
+
+	if (caller && caller->nin > 0) {
+		*out = caller->in[0];
+		return 0;
+	}
+	if (first_value(s, layers, out, e) < 0)
+		return err_nomem(e, 0);
+	if (json_kind(given_shape(first)) != JSON_KIND_ARRAY)
+		first = s->model;
+	return add_input(s, *out, first, e);
+}
+
+static int add_sequence(struct scope *s, const struct json *layers,
+			struct keras_call *caller, struct err *e)
+{
+	value_id at;
+	int rc = begin_sequence(s, layers, caller, &at, e);
+
+	for (size_t i = 0; rc == 0 && i < json_count(layers); i++) {
+		const struct json *layer = json_item(layers, i);
+		struct keras_inputs none = {0};
+		value_id in = at;
+		struct keras_call c = {.given = &none, .in = &in, .nin = 1};
+		const char *name = layer_name(layer);
+
+		if (!name || is_input_layer(layer))
+			continue;
+		rc = add_call(s, layer, name, 0, &c, e);
+		if (rc == 0)
+			rc = find_value(s, &(struct keras_input){.layer = name},
+					&at, e);
+	}
+	return rc == 0 ? bind_output(s, at, 0, caller, e) : rc;
+}
+
+/* ---- models ---- */
+
+static int add_scope(struct scope *s, struct keras_call *caller, struct err *e)
+{
+	const struct json *layers = keras_layers(s->model);
+	bool is_sequence = !json_member(config_of(s->model), "output_layers");
+
+	if (json_count(layers) == 0)
+		return caller ? add_plain(caller, e) : 0;
+	return is_sequence ? add_sequence(s, layers, caller, e)
+			   : add_functional(s, layers, caller, e);
+}
+
+static int add_model(struct scope *outer, const struct json *model,
+		     struct keras_call *c, struct err *e)
+{
+	struct scope s = *outer;
+	struct text prefix = {0};
+	int rc;
+
+	s.model = model;
+	s.module = c->at.module;
+	s.depth++;
+	text_printf(&prefix, "%s/", c->at.name.p);
+	s.prefix.p = prefix.failed ? NULL
+				   : arena_strndup(outer->kg->m->arena,
+						   prefix.p, prefix.len);
+	s.prefix.len = prefix.len;
+	text_free(&prefix);
+	if (!s.prefix.p)
+		return err_nomem(e, 0);
+	rc = add_scope(&s, c, e);
+	return rc < 0 ? rc : set_rank(s.kg, c->out[0], c->out_rank, e);
+}
+
+/* True when any layer, however deep, makes steps to be left out. */
+static bool makes_masks(const struct json *layer, int depth)
+{
+	const struct json *layers = keras_layers(layer);
+	const char *class = keras_class(layer);
+	bool found = false;
+
+	json_get_bool(json_member(config_of(layer), "mask_zero"), &found);
+	found = found || (class && strcmp(class, "Masking") == 0);
+	for (size_t i = 0;
+	     !found && depth < KERAS_DEPTH_MAX && i < json_count(layers); i++)
+		found = makes_masks(json_item(layers, i), depth + 1);
+	return found;
+}
+
+int keras_graph(struct model *m, const struct json *config, int version,
+		struct err *e)
+{
+	struct keras_graph kg = {.m = m,
+				 .version = version,
+				 .weights = map_new(),
+				 .uses = map_new(),
+				 .ranks = map_new()};
+	struct scope s = {.kg = &kg,
+			  .model = config,
+			  .module = model_root(m),
+			  .prefix = {"", 0}};
+	int rc = kg.weights && kg.uses && kg.ranks ? 0 : err_nomem(e, 0);
+
+	if (rc == 0 && json_count(keras_layers(config)) > 0) {
+		m->graph = kg.g = graph_new(m->arena, NULL, "");
+		kg.has_masks = makes_masks(config, 0);
+		rc = kg.g ? list_weights(&kg, e) : err_nomem(e, 0);
+		if (rc == 0)
+			rc = add_scope(&s, NULL, e);
+	}
+	map_free(kg.weights);
+	map_free(kg.uses);
+	map_free(kg.ranks);
+	return rc;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#include "format/steps.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "modelfs/arena.h"
+#include "modelfs/err.h"
+#include "modelfs/text.h"
+
+int steps_value(struct steps *k, const char *what, value_id *out, struct err *e)
+{
+	struct text name = {0};
+	int rc;
+
+	/* No name in a file has a word behind a colon. */
+	text_printf(&name, "%s:%s", k->name.p, what);
+	rc = name.failed ? err_nomem(e, 0)
+			 : graph_value(k->g, name.p, name.len, out, e);
+	text_free(&name);
+	return rc;
+}
+
+/* The module of a node that is one of several. */
+static int inner_module(struct steps *k, const char *what, struct module **out,
+			struct err *e)
+{
+	if (!what) {
+		*out = k->module;
+		return 0;
+	}
+	return model_module(k->m, k->module, what, strlen(what), out, e);
+}
+
+static int make_node(struct steps *k, const struct step *n, struct node **out,
+		     struct err *e)
+{
+	struct text name = {0};
+	int rc;
+
+	text_printf(&name, "%s%s%s", k->name.p, n->what ? "/" : "",
+		    n->what ? n->what : "");
+	rc = name.failed ? err_nomem(e, 0)
+			 : graph_node(k->g, name.p, "", n->type, n->nin,
+				      n->nout, n->nattrs, out, e);
+	text_free(&name);
+	return rc;
+}
+
+int steps_node(struct steps *k, const struct step *n, struct err *e)
+{
+	struct module *mod;
+	struct node *node;
+	int rc = inner_module(k, n->what, &mod, e);
+
+	if (rc == 0)
+		rc = make_node(k, n, &node, e);
+	if (rc < 0)
+		return rc;
+	node->opset = n->opset ? n->opset : STEPS_OPSET;
+	node->module = mod;
+	mod->is_node = true;
+	for (uint32_t i = 0; i < n->nin; i++)
+		node->in[i] = n->in[i];
+	for (uint32_t i = 0; i < n->nout; i++)
+		node->out[i] = n->out[i];
+	for (uint32_t i = 0; i < n->nattrs; i++)
+		node->attrs[i] = n->attrs[i];
+	if (n->what && model_type(k->m, mod, n->type, strlen(n->type)) < 0)
+		return err_nomem(e, 0);
+	return 0;
+}
+
+int steps_inner(struct steps *k, const struct step *n, value_id *out,
+		struct err *e)
+{
+	struct step s = *n;
+	value_id made;
+	int rc = steps_value(k, n->what, &made, e);
+
+	s.out = &made;
+	s.nout = 1;
+	if (rc == 0)
+		rc = steps_node(k, &s, e);
+	if (rc == 0)
+		*out = made;
+	return rc;
+}
+
+int steps_make(struct steps *k, const char *what, const char *type, value_id a,
+	       value_id b, value_id *out, struct err *e)
+{
+	value_id in[2] = {a, b};
+	struct step n = {.what = what,
+			 .type = type,
+			 .in = in,
+			 .nin = b == NO_VALUE ? 1 : 2};
+
+	return steps_inner(k, &n, out, e);
+}
+
+/* ---- constants ---- */
+
+static int constant(struct steps *k, const char *what, const struct attr *a,
+		    value_id *out, struct err *e)
+{
+	struct step n = {
+		.what = what, .type = "Constant", .attrs = a, .nattrs = 1};
+
+	return steps_inner(k, &n, out, e);
+}
+
+int steps_ints(struct steps *k, const char *what, const int64_t *v, size_t n,
+	       value_id *out, struct err *e)
+{
+	struct attr a;
+	int rc = attr_set_ints(k, "value_ints", v, n, &a, e);
+
+	return rc < 0 ? rc : constant(k, what, &a, out, e);
+}
+
+int steps_floats(struct steps *k, const char *what, const float *v, size_t n,
+		 value_id *out, struct err *e)
+{
+	float *copy = arena_array(k->m->arena, n + 1, sizeof(*copy));
+	struct attr a = {.name = "value_floats",
+			 .kind = ATTR_FLOATS,
+			 .n = n,
+			 .floats = copy};
+
+	if (!copy)
+		return err_nomem(e, n * sizeof(*copy));
+	memcpy(copy, v, n * sizeof(*copy));
+	return constant(k, what, &a, out, e);
+}
+
+int steps_float(struct steps *k, const char *what, float v, value_id *out,
+		struct err *e)
+{
+	struct attr a = attr_set_float("value_float", v);
+
+	return constant(k, what, &a, out, e);
+}
+
+/* ---- attributes ---- */
+
+int attr_set_ints(struct steps *k, const char *name, const int64_t *v, size_t n,
+		  struct attr *out, struct err *e)
+{
+	int64_t *copy = arena_array(k->m->arena, n + 1, sizeof(*copy));
+
+	if (!copy)
+		return err_nomem(e, n * sizeof(*copy));
+	memcpy(copy, v, n * sizeof(*copy));
+	*out = (struct attr){
+		.name = name, .kind = ATTR_INTS, .n = n, .ints = copy};
+	return 0;
+}
+
+struct attr attr_set_int(const char *name, int64_t v)
+{
+	return (struct attr){.name = name, .kind = ATTR_INT, .n = 1, .i = v};
+}
+
+struct attr attr_set_float(const char *name, float v)
+{
+	return (struct attr){.name = name, .kind = ATTR_FLOAT, .n = 1, .f = v};
+}
+
+struct attr attr_set_text(const char *name, const char *v)
+{
+	return (struct attr){
+		.name = name, .kind = ATTR_STRING, .n = 1, .s = {v, strlen(v)}};
+}
