@@ -20,7 +20,7 @@
 #include "modelfs/text.h"
 
 #include "format/formats.h"
-#include "format/keras/keras.h"
+#include "format/keras/call.h"
 #include "format/tf/tf.h"
 #include "wire/json.h"
 
@@ -342,6 +342,14 @@ static int add_info(struct model *m, const struct json *root, struct err *e)
 	return 0;
 }
 
+/* The first number of "2.11.0". */
+static int keras_version(const struct json *topology)
+{
+	struct span s = text_of(json_member(topology, "keras_version"));
+
+	return s.p && s.p[0] >= '1' && s.p[0] <= '9' ? s.p[0] - '0' : 2;
+}
+
 static int read_json(struct tf *t, const struct json *root, struct err *e)
 {
 	const struct json *topology = json_member(root, "modelTopology");
@@ -350,7 +358,11 @@ static int read_json(struct tf *t, const struct json *root, struct err *e)
 
 	if (rc == 0 && config)
 		rc = keras_describe(t->m, config, e);
-	return rc == 0 ? read_manifest(t, root, e) : rc;
+	if (rc == 0)
+		rc = read_manifest(t, root, e);
+	if (rc == 0 && config)
+		rc = keras_graph(t->m, config, keras_version(topology), e);
+	return rc;
 }
 
 static int read_model(struct tf *t, struct err *e)

@@ -135,9 +135,9 @@ static const char *known_variable(const struct known *k, size_t i, size_t n)
 	return i < n ? k->names[i] : NULL;
 }
 
-const char *keras_variable(const struct json *layer, size_t i, size_t n)
+const char *keras_variable(const char *class, const struct json *layer,
+			   size_t i, size_t n)
 {
-	const char *class = keras_class(layer);
 	size_t count = sizeof(knowns) / sizeof(knowns[0]);
 
 	if (!class)

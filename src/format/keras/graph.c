@@ -31,8 +31,9 @@
 struct scope { /* one model, in one place */
 	struct keras_graph *kg;
 	const struct json *model;
-	struct module *module;
-	struct span prefix; /* "" or "encoder/" */
+	struct module *module; /* of its nodes */
+	struct module *owner;  /* of its variables: that of the first call */
+	struct span prefix;    /* "" or "encoder/" */
 	int depth;
 };
 
@@ -240,9 +241,11 @@ static int name_call(struct scope *s, struct keras_call *c, const char *layer,
 	if (rc == 0 && !c->at.name.p)
 		rc = err_nomem(e, c->at.name.len);
 	if (rc == 0)
-		rc = model_module(s->kg->m, s->module, layer, strlen(layer),
+		rc = model_module(s->kg->m, s->owner, layer, strlen(layer),
 				  &c->layer, e);
-	c->at.module = c->layer;
+	if (rc == 0)
+		rc = model_module(s->kg->m, s->module, layer, strlen(layer),
+				  &c->at.module, e);
 	if (rc < 0 || node == 0)
 		return rc;
 	snprintf(own, sizeof(own), "call_%lld", (long long)node);
@@ -420,18 +423,6 @@ static int add_functional_layer(struct scope *s, const struct json *layer,
 	return rc;
 }
 
-static const struct json *layer_called(const struct json *layers,
-				       const char *name)
-{
-	for (size_t i = 0; i < json_count(layers); i++) {
-		const char *other = layer_name(json_item(layers, i));
-
-		if (other && strcmp(other, name) == 0)
-			return json_item(layers, i);
-	}
-	return NULL;
-}
-
 /* The i-th input of a model: from outside, or what the caller hands in. */
 static int bind_input(struct scope *s, const struct json *layer,
 		      const struct keras_input *in, uint32_t i,
@@ -454,17 +445,40 @@ static int bind_input(struct scope *s, const struct json *layer,
 		      : set_rank(s->kg, v, rank_of(s->kg, caller->in[i]), e);
 }
 
+/* Name → index in the list, of the layers that stand for inputs. */
+static int index_inputs(const struct json *layers, struct map *index,
+			struct err *e)
+{
+	for (size_t i = 0; i < json_count(layers); i++) {
+		const char *name = layer_name(json_item(layers, i));
+
+		if (name && is_input_layer(json_item(layers, i)) &&
+		    map_set(index, name, strlen(name), i) < 0)
+			return err_nomem(e, 0);
+	}
+	return 0;
+}
+
 static int bind_inputs(struct scope *s, const struct json *layers,
 		       struct keras_call *caller, struct err *e)
 {
 	struct keras_inputs in = {0};
-	int rc = keras_collect(
-		&in, json_member(config_of(s->model), "input_layers"), e);
+	struct map *index = map_new();
+	int rc = index ? index_inputs(layers, index, e) : err_nomem(e, 0);
 
-	for (size_t i = 0; rc == 0 && i < in.n; i++)
-		if (in.v[i].layer)
-			rc = bind_input(s, layer_called(layers, in.v[i].layer),
-					&in.v[i], (uint32_t)i, caller, e);
+	if (rc == 0)
+		rc = keras_collect(
+			&in, json_member(config_of(s->model), "input_layers"),
+			e);
+	for (size_t i = 0; rc == 0 && i < in.n; i++) {
+		const char *name = in.v[i].layer;
+		uint64_t at;
+
+		if (name && map_get(index, name, strlen(name), &at))
+			rc = bind_input(s, json_item(layers, at), &in.v[i],
+					(uint32_t)i, caller, e);
+	}
+	map_free(index);
 	free(in.v);
 	return rc;
 }
@@ -602,6 +616,7 @@ static int add_model(struct scope *outer, const struct json *model,
 
 	s.model = model;
 	s.module = c->at.module;
+	s.owner = c->layer;
 	s.depth++;
 	text_printf(&prefix, "%s/", c->at.name.p);
 	s.prefix.p = prefix.failed ? NULL
@@ -641,6 +656,7 @@ int keras_graph(struct model *m, const struct json *config, int version,
 	struct scope s = {.kg = &kg,
 			  .model = config,
 			  .module = model_root(m),
+			  .owner = model_root(m),
 			  .prefix = {"", 0}};
 	int rc = kg.weights && kg.uses && kg.ranks ? 0 : err_nomem(e, 0);
 

@@ -162,6 +162,21 @@ static int probe_h5(const struct input *in)
 
 /* ---- .keras ---- */
 
+/* {"keras_version": "3.8.0", …} */
+static void read_version(struct keras *k, const char *text, size_t len)
+{
+	struct json *root = NULL;
+	const char *version;
+	size_t n;
+
+	if (json_parse(text, len, JSON_PYTHON, &root, NULL) < 0)
+		return;
+	version = json_get_string(json_member(root, "keras_version"), &n);
+	if (version)
+		set_version(k, version, n);
+	json_free(root);
+}
+
 static int add_member(struct keras *k, const struct zipfile *z,
 		      const char *name, struct err *e)
 {
@@ -178,6 +193,8 @@ static int add_member(struct keras *k, const struct zipfile *z,
 	rc = keras_config_text(k, name, text, len, e);
 	if (strcmp(name, "config.json") == 0)
 		keras_parse_config(k, text, len);
+	else
+		read_version(k, text, len);
 	free(text);
 	return rc;
 }

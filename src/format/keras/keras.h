@@ -59,8 +59,12 @@ const struct json *keras_layers(const struct json *layer);
 const char *keras_class(const struct json *layer);
 /* The name users gave a layer; NULL when there is none. */
 const char *keras_name(const struct json *layer);
-/* What the i-th of n variables of a layer is called; NULL: not known. */
-const char *keras_variable(const struct json *layer, size_t i, size_t n);
+/*
+ * What the i-th of n variables of a layer of this class is called; layer: its
+ * configuration, or NULL.  NULL: not known.
+ */
+const char *keras_variable(const char *class, const struct json *layer,
+			   size_t i, size_t n);
 /* True for what training does not change. */
 bool keras_is_state(const char *name, size_t len);
 /*

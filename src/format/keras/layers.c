@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "modelfs/arena.h"
@@ -98,12 +99,24 @@ int keras_weight(struct keras_call *c, const char *name, value_id *out,
 		 struct err *e)
 {
 	const struct param *p = find_weight(c, name);
+	char *dotted;
 	int rc;
 
 	*out = NO_VALUE;
 	if (!p)
 		return 0;
-	rc = graph_value(c->at.g, p->full_name, p->full_len, out, e);
+	dotted = strndup(p->full_name, p->full_len);
+	if (!dotted)
+		return err_nomem(e, p->full_len);
+	/* With a '/' the layer's own value could not be called "dense". */
+	for (char *at = strchr(dotted, '/'); at; at = strchr(at, '/'))
+		*at = '.';
+	rc = graph_value(c->at.g, dotted, strlen(dotted), out, e);
+	free(dotted);
+	/* Another one may be called that: then by its whole name. */
+	if (rc == 0 && c->at.g->values[*out].param &&
+	    c->at.g->values[*out].param->id != p->id)
+		rc = graph_value(c->at.g, p->full_name, p->full_len, out, e);
 	if (rc < 0)
 		return rc;
 	if (!c->at.g->values[*out].param)

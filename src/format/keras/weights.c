@@ -20,6 +20,7 @@
 struct group {
 	hdf5_id id;
 	const struct json *layer; /* its configuration, or NULL */
+	const char *class;	  /* the layer's, or NULL */
 	struct module *module;
 	struct span path; /* in the file, without a '/' in front */
 	size_t depth;
@@ -63,7 +64,7 @@ static int add_variable(struct walk *w, const struct group *g,
 
 	if (rc < 0)
 		return rc;
-	known = *end == '\0' ? keras_variable(g->layer, i, n) : NULL;
+	known = *end == '\0' ? keras_variable(g->class, g->layer, i, n) : NULL;
 	if (known && !g->is_optimizer)
 		where.name = (struct span){known, strlen(known)};
 	if (g->is_optimizer)
@@ -174,6 +175,7 @@ static int walk_layer(struct walk *w, const struct group *g,
 	if (name.p && layer_named(n->layers, &name))
 		child.layer = layer_named(n->layers, &name);
 	known = keras_name(child.layer);
+	child.class = keras_class(child.layer);
 	if (!name.p && known)
 		name = (struct hdf5_string){known, strlen(known)};
 	if (!name.p)
@@ -228,6 +230,23 @@ static const struct json *inner_layer(const struct group *g,
 	return NULL;
 }
 
+static bool ends_with(const struct hdf5_link *l, const char *end)
+{
+	size_t n = strlen(end);
+
+	return l->len >= n && memcmp(l->name + l->len - n, end, n) == 0;
+}
+
+/* The projections of attention have no configuration of their own. */
+static const char *inner_class(const struct group *g, const struct hdf5_link *l,
+			       const struct json *layer)
+{
+	if (!layer && g->class && strstr(g->class, "Attention") &&
+	    ends_with(l, "_dense"))
+		return "EinsumDense";
+	return keras_class(layer);
+}
+
 static int enter(struct walk *w, const struct group *g,
 		 const struct hdf5_link *l, struct err *e)
 {
@@ -245,6 +264,7 @@ static int enter(struct walk *w, const struct group *g,
 	     is_called(l, "_layer_checkpoint_dependencies")))
 		return walk_layers(w, &child, e);
 	child.layer = inner_layer(g, l);
+	child.class = inner_class(g, l, child.layer);
 	child.is_optimizer |= g->depth == 0 && is_called(l, "optimizer");
 	rc = model_module(w->k->m, g->module, l->name, l->len, &child.module,
 			  e);
@@ -295,6 +315,7 @@ int keras_weights(struct keras *k, struct err *e)
 	struct walk w = {.k = k, .seen = map_new()};
 	struct group root = {.id = hdf5_root(k->h),
 			     .layer = k->config,
+			     .class = keras_class(k->config),
 			     .module = model_root(k->m),
 			     .path = {"", 0}};
 	int rc = w.seen ? walk_group(&w, &root, e) : err_nomem(e, 0);
