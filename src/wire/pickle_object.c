@@ -113,12 +113,14 @@ static bool is_dict_class(const struct pickle_node *f)
 	       is_builtin(f, "dict");
 }
 
-/* OrderedDict([[key, value], …]), as Python 2 wrote it. */
+/* OrderedDict([[key, value], …]), as Python 2 wrote it; Counter({…}). */
 static int add_pairs(struct pickle_vm *m, struct pickle_node *dict,
 		     const struct pickle_node *list)
 {
 	int rc = 0;
 
+	if (list && list->kind == PICKLE_DICT)
+		return vm_add_items(m, dict, list->items, list->nitems);
 	if (!list || list->kind != PICKLE_LIST)
 		return 0;
 	for (size_t i = 0; rc == 0 && i < list->nitems; i++) {
@@ -167,12 +169,47 @@ static int simplify(struct pickle_vm *m, struct pickle_node *f,
 	return 0;
 }
 
+/*
+ * copyreg's own calls: __newobj__(class, ...) and, of protocols 0 and 1,
+ * _reconstructor(class, base, state or None).
+ */
+static int unwrap_call(struct pickle_vm *m, struct pickle_node **f,
+		       struct pickle_node **args)
+{
+	struct pickle_node *old = *args, *n;
+	bool is_copyreg = pickle_is_global(*f, "copyreg", "__newobj__") ||
+			  pickle_is_global(*f, "copy_reg", "__newobj__");
+	size_t skip = 1;
+
+	if (!is_copyreg) {
+		is_copyreg =
+			pickle_is_global(*f, "copyreg", "_reconstructor") ||
+			pickle_is_global(*f, "copy_reg", "_reconstructor");
+		skip = 2;
+	}
+	if (!is_copyreg || !pickle_item(old, skip - 1))
+		return 0;
+	if (skip == 2 && pickle_item(old, 2) &&
+	    old->items[2]->kind == PICKLE_NONE)
+		skip = old->nitems;
+	n = vm_node(m, PICKLE_TUPLE);
+	if (!n)
+		return vm_failed(m);
+	*f = old->items[0];
+	n->items = old->items + skip;
+	n->nitems = old->nitems - skip;
+	*args = n;
+	return 0;
+}
+
 static int push_call(struct pickle_vm *m, struct pickle_node *f,
 		     struct pickle_node *args, bool is_new)
 {
-	struct pickle_node *n;
-	int rc = simplify(m, f, args, &n);
+	struct pickle_node *n = NULL;
+	int rc = unwrap_call(m, &f, &args);
 
+	if (rc == 0)
+		rc = simplify(m, f, args, &n);
 	if (rc < 0 || n)
 		return rc < 0 ? rc : vm_push(m, n);
 	n = vm_node(m, PICKLE_OBJECT);

@@ -104,8 +104,7 @@ static int take_persid(struct pickle_node *n, void *ctx, struct err *e)
 		return err_set(e, EINVAL, "a storage without key or class");
 	if (dtype == DTYPE_NONE && !is_untyped)
 		return err_set(e, EOPNOTSUPP, "a storage of unknown type");
-	return add_place(ctx, key->s,
-			 dtype == DTYPE_NONE ? 1 : dtype_size(dtype), e);
+	return add_place(ctx, key->s, torch_storage_width(dtype), e);
 }
 
 static int read_place(struct torch_legacy *l, struct reader *r,

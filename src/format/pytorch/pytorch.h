@@ -77,6 +77,11 @@ void torch_finish(struct torch *t);
 /* "torch.FloatStorage" and the like; false: no storage class. */
 bool torch_storage_dtype(const struct pickle_node *class, enum dtype *out,
 			 bool *is_untyped);
+/*
+ * Bytes of what a storage counts: elements, or bytes where it has no type or
+ * one of several numbers in a byte.
+ */
+size_t torch_storage_width(enum dtype t);
 /* torch.float32 as a global; DTYPE_NONE: not one of ours. */
 enum dtype torch_dtype(const struct pickle_node *n);
 /* The storage of a persistent id, borrowed. */

@@ -103,6 +103,12 @@ int torch_view_data(struct blob *storage, const int64_t *strides,
 		t->data = storage;
 		return 0;
 	}
+	if (size == 0 && (!is_row_major_view || offset > 0)) {
+		blob_unref(storage);
+		t->data = blob_fail(nbytes, EOPNOTSUPP,
+				    "a view of numbers that share bytes");
+		return t->data ? 0 : err_nomem(e, 0);
+	}
 	if (!is_row_major_view)
 		return blob_strided(storage, size, &t->shape, strides, offset,
 				    &t->data, e);

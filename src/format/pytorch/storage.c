@@ -37,6 +37,8 @@ static const struct {
 	{"QInt8", "qint8", DTYPE_I8},
 	{"QUInt8", "quint8", DTYPE_U8},
 	{"QInt32", "qint32", DTYPE_I32},
+	{"QUInt4x2", "quint4x2", DTYPE_U4},
+	{"QUInt2x4", "quint2x4", DTYPE_U2},
 	{NULL, "float", DTYPE_F32},
 	{NULL, "double", DTYPE_F64},
 	{NULL, "half", DTYPE_F16},
@@ -98,6 +100,13 @@ enum dtype torch_dtype(const struct pickle_node *n)
 	return DTYPE_NONE;
 }
 
+size_t torch_storage_width(enum dtype t)
+{
+	size_t size = dtype_size(t);
+
+	return size > 0 ? size : 1;
+}
+
 /* Bytes that are one number for the byte order. */
 static size_t swap_width(enum dtype t)
 {
@@ -141,8 +150,8 @@ static int open_storage(struct torch *t, struct pickle_text key,
 		if (!s.data)
 			return err_nomem(e, 0);
 	} else {
-		if (s.dtype != DTYPE_NONE &&
-		    !dtype_nbytes(s.dtype, s.nelems, &nbytes))
+		if (__builtin_mul_overflow(nbytes, torch_storage_width(s.dtype),
+					   &nbytes))
 			return err_set(e, EINVAL, "a storage too large");
 		rc = t->find(t, key, nbytes, &s.data, e);
 		if (rc < 0)
@@ -197,7 +206,7 @@ static int view_storage(struct torch *t, const struct torch_storage *root,
 {
 	const struct pickle_node *off = pickle_item(view, 1);
 	const struct pickle_node *len = pickle_item(view, 2);
-	size_t size = root->dtype == DTYPE_NONE ? 1 : dtype_size(root->dtype);
+	size_t size = torch_storage_width(root->dtype);
 	struct torch_storage s = {.dtype = root->dtype};
 	struct pickle_text key = {NULL, sizeof(view) + 1};
 	uint64_t start, nbytes;
