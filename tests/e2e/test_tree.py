@@ -321,12 +321,16 @@ def numpy_archives():
         "words": np.array(["", "yé", "\U0001f600"]),
         "large": np.arange(400000, dtype="f8"),
     }
-    odd = {"record": np.zeros(3, [("a", "f4"), ("b", "i2", (2,))])}
+    odd = {"long": np.zeros(3, np.longdouble)}
+    records = np.zeros(3, [("a", "f4"), ("b", "i2", (2,))])
+    records["b"] = [[1, 2], [3, 4], [5, 6]]
     # An array of objects is a pickle: what is in it is a module.
     objects = np.array([None, {"w": np.arange(4)}], dtype=object)
     with tempdir() as tmp:
-        np.savez(tmp + "/stored.npz", **arrays, **odd, o=objects)
-        np.savez_compressed(tmp + "/packed.npz", **arrays, **odd, o=objects)
+        arrays["r"], arrays["o"] = records, objects
+        np.savez(tmp + "/stored.npz", **arrays, **odd)
+        np.savez_compressed(tmp + "/packed.npz", **arrays, **odd)
+        del arrays["r"], arrays["o"]
         for name in ["stored.npz", "packed.npz"]:
             with mounted(os.path.join(tmp, name)) as mnt:
                 for key, a in arrays.items():
@@ -339,6 +343,9 @@ def numpy_archives():
                          if "w.npy" in fs]
                 same(len(found), 1)
                 same(np.load(found[0] + "/w.npy").tolist(), [0, 1, 2, 3])
+                for key in ("a", "b"):
+                    got = np.load(mnt + "/model/r/" + key + ".npy")
+                    same(got.tolist(), records[key].tolist())
                 for key, a in odd.items():
                     path = os.path.join(mnt, "tensors", key)
                     same(text(path + ".shape"), "%d\n" % len(a))

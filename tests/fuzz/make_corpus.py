@@ -348,7 +348,9 @@ def seeds_arrays():
     values = numpy.arange(6, dtype="<f4").reshape(2, 3)
     arrays = {"a": values, "b": numpy.asfortranarray(values).astype(">i2"),
               "c": numpy.array(["x", "yz"]),
-              "d": numpy.array([{"w": values}, 1], dtype=object)}
+              "d": numpy.array([{"w": values}, 1], dtype=object),
+              "e": numpy.ones((2, 1), [("a", "u1"), ("b", [
+                  ("c", ">f4", (2,)), ("d", "S3"), ("e", "M8[s]")], (2,))])}
     for name, value in arrays.items():
         out = io.BytesIO()
         numpy.save(out, value)

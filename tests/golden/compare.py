@@ -108,11 +108,21 @@ def read_onnx(path):
     yield from onnx_graph(model.graph)
 
 
+class Packed:
+    """A quantised tensor with several numbers in a byte."""
+    def __init__(self, t):
+        self.dtype = "uint4" if "4x2" in str(t.dtype) else "uint2"
+        self.shape = tuple(t.shape)
+        per_byte = 2 if self.dtype == "uint4" else 4
+        # What int_repr gives is the storage, perhaps with some bytes more.
+        size = (t.numel() + per_byte - 1) // per_byte
+        self.data = bytes(t.int_repr().reshape(-1).tolist())[:size]
+
+
 def torch_parts(name, t):
     """A tensor as (name, tensor) of what it is made of."""
     import torch
     if t.layout == torch.sparse_coo:
-        t = t.coalesce() if not t.is_coalesced() else t
         yield name + ".indices", t._indices()
         yield name + ".values", t._values()
     elif t.layout == torch.sparse_csr:
@@ -120,8 +130,12 @@ def torch_parts(name, t):
         yield name + ".col_indices", t.col_indices()
         yield name + ".values", t.values()
     elif t.is_quantized:
-        yield name, t.int_repr()
-        if t.qscheme() == torch.per_channel_affine:
+        if t.dtype not in (torch.quint4x2, torch.quint2x4):
+            yield name, t.int_repr()
+        else:
+            yield name, Packed(t)
+        if t.qscheme() in (torch.per_channel_affine,
+                           torch.per_channel_affine_float_qparams):
             yield name + ".scale", t.q_per_channel_scales()
             yield name + ".zero_point", t.q_per_channel_zero_points()
         else:
@@ -141,6 +155,8 @@ def key_name(value, key):
     """As modelfs tells 5 from "5": where both are there."""
     if not isinstance(key, str) and str(key) in value:
         return "%s(%s)" % (type(key).__name__, key)
+    if isinstance(key, tuple):
+        return ",".join(map(str, key))
     return str(key)
 
 
@@ -174,6 +190,9 @@ def describe(items):
     """(name, tensor or array) as (name, dtype, shape, bytes)."""
     import numpy
     for name, t in items:
+        if isinstance(t, Packed):
+            yield name, t.dtype, t.shape, t.data
+            continue
         if is_tensor(t):
             dtype = str(t.dtype).replace("torch.", "")
             t = t.resolve_conj().resolve_neg().contiguous()
@@ -182,6 +201,11 @@ def describe(items):
             t = t.cpu().numpy()
         else:
             t = numpy.asarray(t)
+            if t.dtype.kind in "mM":
+                t = t.view("i8")
+            elif t.dtype.kind == "V":
+                t = numpy.ascontiguousarray(t)
+                t = t.view("u1").reshape(t.shape + (t.dtype.itemsize,))
             if t.dtype.kind not in "biufc":
                 continue
             t = t.astype(t.dtype.newbyteorder("<"))
@@ -223,8 +247,57 @@ def is_script(path):
         return False
 
 
+def read_tar(path):
+    """torch.save of 0.1, of which today's torch reads less than there is."""
+    import io
+    import pickle
+    import struct
+    import tarfile
+    import numpy
+
+    class Reader(pickle.Unpickler):
+        def find_class(self, module, name):
+            if (module, name) == ("collections", "OrderedDict"):
+                return super().find_class(module, name)
+            return rebuild if name == "_rebuild_tensor_v2" else name
+
+        def persistent_load(self, key):
+            return tensors[key]
+
+    def view(key, first, dims, steps):
+        a = storages[key][first:]
+        return numpy.lib.stride_tricks.as_strided(
+            a, dims, [s * a.itemsize for s in steps])
+
+    def rebuild(storage, first, dims, steps, *_):
+        return view(storage[2], first, dims, steps)
+    types = {"Float": "<f4", "Double": "<f8", "Long": "<i8", "Int": "<i4",
+             "Short": "<i2", "Char": "i1", "Byte": "u1"}
+    with tarfile.open(path) as tar:
+        parts = {m.name.split("/")[-1]: tar.extractfile(m).read()
+                 for m in tar.getmembers() if m.isfile()}
+    f, storages, tensors = io.BytesIO(parts["storages"]), {}, {}
+    for _ in range(Reader(f).load()):
+        key, _, kind = Reader(f).load()
+        dtype = numpy.dtype(types[kind[:-len("Storage")]])
+        n, = struct.unpack("<q", f.read(8))
+        storages[key] = numpy.frombuffer(f.read(n * dtype.itemsize), dtype)
+    f = io.BytesIO(parts.get("tensors", pickle.dumps(0)))
+    for _ in range(Reader(f).load()):
+        key, storage, _ = Reader(f).load()
+        rank, = struct.unpack("<i4x", f.read(8))
+        dims = struct.unpack("<%dq" % rank, f.read(8 * rank))
+        steps = struct.unpack("<%dq" % rank, f.read(8 * rank))
+        first, = struct.unpack("<q", f.read(8))
+        tensors[key] = view(storage, first, dims, steps)
+    return describe(walk(Reader(io.BytesIO(parts["pickle"])).load()))
+
+
 def read_torch(path):
+    import tarfile
     import torch
+    if tarfile.is_tarfile(path):
+        return read_tar(path)
     if path.endswith(".pt2"):
         return read_export(path)
     if is_script(path):
@@ -244,10 +317,21 @@ def read_numpy(path):
     if isinstance(loaded, numpy.ndarray):
         if loaded.dtype.kind != "O":
             stem = os.path.basename(path)
-            return describe([(stem[:-4], loaded)])
+            return describe(fields(loaded, stem[:-4]))
         return describe(walk(loaded))
+    slash = any("/" in key for key in loaded.files)
     return describe((k, v) for key in loaded.files
-                    for k, v in walk(loaded[key], key))
+                    for name, a in walk(loaded[key], key)
+                    for k, v in fields(a, name, "/" if slash else "."))
+
+
+def fields(a, name, dot="."):
+    """The parts of records, by themselves."""
+    if not a.dtype.names:
+        yield name, a
+        return
+    for key in a.dtype.names:
+        yield from fields(a[key], name + dot + key)
 
 
 def open_pickle(f):

@@ -104,6 +104,97 @@ def save_modules():
                path("checkpoint.pt"))
 
 
+def save_quantized():
+    x = torch.arange(-12, 12).reshape(4, 6).float() / 7
+    state = {}
+    for dtype in (torch.quint8, torch.qint8, torch.qint32):
+        name = str(dtype).split(".")[1]
+        t = torch.quantize_per_tensor(x, 0.1, 3, dtype)
+        state[name] = t
+        state[name + "_t"] = t.t()
+        state[name + "_channel"] = torch.quantize_per_channel(
+            x, torch.rand(4).double() + 0.1, torch.zeros(4).long(), 0, dtype)
+    state["float_zero"] = torch.quantize_per_channel(
+        x, torch.rand(4) + 0.1, torch.rand(4), 0, torch.quint8)
+    for dtype in (torch.quint4x2, torch.quint2x4):
+        state[str(dtype).split(".")[1]] = torch.quantize_per_channel(
+            x, torch.rand(4) + 0.1, torch.zeros(4), 0, dtype)
+    save_both(state, "quantized")
+
+
+def save_both(value, name):
+    torch.save(value, path(name + ".pt"))
+    torch.save(value, path(name + ".legacy.pt"),
+               _use_new_zipfile_serialization=False)
+
+
+def save_sparse():
+    save_both({
+        "eye": torch.eye(5).to_sparse(),
+        "twice": torch.sparse_coo_tensor([[0, 0], [1, 1]], [1., 2.], (2, 3)),
+        "hybrid": torch.sparse_coo_tensor([[0, 2]], torch.ones(2, 4), (3, 4)),
+        "csr": torch.eye(6).to_sparse_csr()}, "sparse")
+
+
+def save_forms():
+    """Parameters, complex views, and optimisers of every kind."""
+    tagged = torch.nn.Parameter(torch.ones(2))
+    tagged.tag, tagged.more = "hello", torch.ones(5)
+    save_both({"tagged": tagged,
+               "list": torch.nn.ParameterList([torch.ones(2),
+                                               torch.zeros(3)]).state_dict(),
+               "dict": torch.nn.ParameterDict({"a": torch.ones(2)})
+               .state_dict()}, "parameters")
+    x = torch.arange(-12, 12).reshape(4, 6).float() / 7
+    z = torch.complex(x, x)
+    save_both({"z": z, "conj": z.conj(), "t": z.t()}, "complex")
+    save_both({"imag": z.imag, "neg": z.conj().imag}, "negative")
+    keys = {1: torch.ones(1), (1, 2): torch.ones(2), None: torch.ones(3),
+            2.5: torch.ones(5), "..": torch.ones(7), "a/b": torch.ones(9),
+            "A": torch.ones(1), "a": torch.ones(2), "z" * 300: torch.ones(2),
+            "w": torch.ones(1), "w.npy": torch.ones(2)}
+    save_both(keys, "keys")
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+    net(torch.ones(1, 3)).sum().backward()
+    states = {}
+    for kind, more in (("SGD", {"lr": 0.1, "momentum": 0.9}), ("Adam", {}),
+                       ("Adamax", {}), ("RMSprop", {"momentum": 0.1})):
+        optimizer = getattr(torch.optim, kind)(net.parameters(), **more)
+        optimizer.step()
+        states[kind] = optimizer.state_dict()
+    states["scaler"] = torch.cuda.amp.GradScaler().state_dict()
+    average = torch.optim.swa_utils.AveragedModel(net)
+    states["average"] = average.state_dict()
+    states["numbers"] = {"f": numpy.float32(1.5), "i": numpy.int64(7)}
+    states["queue"] = collections.deque([1, torch.ones(2)])
+    states["default"] = collections.defaultdict(list, q=[torch.ones(2)])
+    save_both(states, "states")
+
+
+def save_records():
+    kind = numpy.dtype([("id", "<i4"), ("box", ">f4", (2, 2)), ("s", "S5"),
+                        ("in", [("x", "<f8"), ("y", ">i2", (3,)),
+                                ("deep", [("q", "?")])], (2,)),
+                        ("t", "M8[ns]"), ("v", "V3"), (("title", "b"), "u1")])
+    raw = (numpy.arange(12 * kind.itemsize) % 97).astype("u1")
+    a = numpy.frombuffer(raw.tobytes(), kind).reshape(4, 3).copy()
+    a["in"]["deep"]["q"] = a["id"][..., None] % 2
+    aligned = numpy.ones(5, numpy.dtype([("a", "u1"), ("b", "<f8")],
+                                        align=True))
+    numpy.save(path("records.npy"), a)
+    numpy.save(path("records_f.npy"), numpy.asfortranarray(a))
+    numpy.save(path("dates.npy"), numpy.array(["2020-01-01"], "M8[D]"))
+    numpy.save(path("void.npy"), numpy.frombuffer(b"abcdef", "V2"))
+    numpy.savez(path("records.npz"), k=a, none=a[:0], aligned=aligned)
+    numpy.savez_compressed(path("records_slash.npz"),
+                           **{"a/k": a, "a/o": numpy.array(
+                               {"w": numpy.ones(2)}, dtype=object)})
+    with open(path("dates.pkl"), "wb") as f:
+        pickle.dump({"d": numpy.array(["2020-01-01"], "M8[D]"),
+                     "v": numpy.frombuffer(b"abcdef", "V2"),
+                     "u": numpy.array(["a", "bc"])}, f)
+
+
 def save_arrays():
     arrays = {}
     for descr in ("?", "<i1", "<u1", "<i2", ">i2", "<u2", "<i4", ">i4", "<u4",
@@ -139,4 +230,8 @@ def save_arrays():
 os.makedirs(TOP, exist_ok=True)
 save_states()
 save_modules()
+save_quantized()
+save_sparse()
+save_forms()
+save_records()
 save_arrays()

@@ -116,14 +116,16 @@ TEST(headers_in_other_spellings)
 TEST(types_without_a_name_here)
 {
 	static const char *const descrs[] = {
-		"'|O'",	 "'<M8[ns]'",
-		"'|V2'", "'<f16'",
-		"'<f3'", "[('a', '<f4'), (('t', 'b'), '<i4', (2, 3))]",
+		"'|O'",
+		"'<f16'",
+		"'<f3'",
+		"'<M4'",
+		"[('a', '<f4'), (('t', 'b'), '<i4', (2, 3))]",
 	};
 	struct npy_info i;
 	char dict[256];
 
-	for (size_t k = 0; k < 6; k++) {
+	for (size_t k = 0; k < 5; k++) {
 		snprintf(dict, sizeof(dict),
 			 "{'descr': %s, 'fortran_order': False, 'shape': "
 			 "(2,), }",
@@ -278,6 +280,136 @@ TEST(swapped_complex)
 	tensor_drop(&t);
 }
 
+TEST(dates_and_bytes)
+{
+	struct tensor t;
+
+	t = read_all("{'descr': '<M8[25s]', 'fortran_order': False, "
+		     "'shape': (2,)}",
+		     "abcdefghijklmnop", 16, 0);
+	CHECK(t.dtype == DTYPE_I64 && t.shape.rank == 1);
+	tensor_drop(&t);
+	t = read_all("{'descr': '|V3', 'fortran_order': True, 'shape': (2, 1)}",
+		     "abcdef", 6, 0);
+	CHECK(t.dtype == DTYPE_U8 && t.shape.rank == 3);
+	CHECK_INT(t.shape.dims[2], 3);
+	tensor_drop(&t);
+}
+
+/* ---- records ---- */
+
+/* Field `name` of the records; what cannot be read has no data. */
+static struct tensor read_field(const char *descr, const char *more,
+				const void *data, size_t len, const char *name,
+				int want_rc)
+{
+	struct npy_record *r = NULL;
+	struct npy_info info;
+	struct tensor t = {0};
+	struct err e = {0};
+	struct blob *b;
+	char dict[512];
+	int rc;
+
+	snprintf(dict, sizeof(dict), "{'descr': %s, %s}", descr, more);
+	b = make_npy(dict, data, len);
+	CHECK_INT(npy_read_header(b, &info, &e), -EOPNOTSUPP);
+	rc = npy_read_record(b, &info, &r, &e);
+	for (size_t i = 0; rc == 0 && i < r->nfields; i++)
+		if (strcmp(r->fields[i].name, name) == 0) {
+			e = (struct err){0};
+			rc = npy_read_field(b, &info, r, i, &t, &e);
+		}
+	CHECK_INT(rc, want_rc);
+	CHECK(rc == 0 || e.msg[0] != '\0');
+	if (r)
+		npy_record_free(r);
+	blob_unref(b);
+	return t;
+}
+
+static bool field_is(const char *descr, const char *more, const char *name,
+		     const void *want, size_t n)
+{
+	static const char data[] = "abcdefghijklmnopqrstuvwx";
+	struct tensor t = read_field(descr, more, data, 24, name, 0);
+	char got[64];
+	bool ok = t.data && t.data->size == n &&
+		  blob_read_full(t.data, got, n, 0, NULL) == 0 &&
+		  memcmp(got, want, n) == 0;
+
+	tensor_drop(&t);
+	return ok;
+}
+
+#define C2 "'fortran_order': False, 'shape': (2,)"
+#define F22 "'fortran_order': True, 'shape': (2, 2)"
+
+TEST(records)
+{
+	static const char plain[] = "[('a', '|u1'), ('', '|V1'), ('b', '<i2'), "
+				    "(('title', 'c'), '|i1', (2,))]";
+	static const char nested[] = "[('n', [('x', '|u1'), ('y', '>u2')], "
+				     "(2,)), ('s', '|S2')]";
+
+	CHECK(field_is(plain, C2, "a", "ag", 2));
+	CHECK(field_is(plain, C2, "b", "cdij", 4));
+	CHECK(field_is(plain, C2, "c", "efkl", 4));
+	CHECK(field_is(plain, F22, "b", "cdopijuv", 8));
+	CHECK(field_is(nested, C2, "n.x", "adil", 4));
+	CHECK(field_is(nested, C2, "n.y", "cbfekjnm", 8));
+	CHECK(field_is(plain, "'fortran_order': False, 'shape': (0, 3)", "b",
+		       "", 0));
+}
+
+TEST(hostile_records)
+{
+	static const char *const bad[] = {
+		"[('a', '<f4', (9223372036854775807,))]",
+		"[('a',)]",
+		"[('a', '<f4'",
+		"[('a', '<f4') ('b', '<f4')]",
+		"[(('a', ), '<f4')]",
+		"[['a', '<f4']]",
+		"[('a', 5)]",
+		"[('a', '<f4', (1,), 2)]",
+		"('a', '<f4')",
+	};
+	char deep[256] = "";
+	struct npy_record *r;
+	struct npy_info info;
+	char dict[512];
+
+	for (int i = 0; i < 20; i++)
+		strcat(deep, "[('a',");
+	strcat(deep, "'u1'");
+	for (int i = 0; i < 20; i++)
+		strcat(deep, ")]");
+	for (size_t i = 0; i <= sizeof(bad) / sizeof(bad[0]); i++) {
+		struct err e = {0};
+		struct blob *b;
+
+		snprintf(dict, sizeof(dict), "{'descr': %s, " C2 "}",
+			 i < sizeof(bad) / sizeof(bad[0]) ? bad[i] : deep);
+		b = make_npy(dict, "", 0);
+		if (npy_read_header(b, &info, &e) == -EOPNOTSUPP) {
+			CHECK_INT(npy_read_record(b, &info, &r, &e), -EINVAL);
+			CHECK(e.msg[0] != '\0');
+		}
+		blob_unref(b);
+	}
+	read_field("[('a', '|u1'), ('o', '|O')]", C2, "", 0, "a", -EOPNOTSUPP);
+	read_field("[('a', '<f16')]", C2, "", 0, "a", -EOPNOTSUPP);
+	read_field("[('a', '<f4')]", C2, "abcdefg", 7, "a", -EIO);
+	/* an extent of 0 hides how large the others are */
+	read_field("[('a', '|u1', (0, 4611686018427387904, 8))]", C2, "", 0,
+		   "a", -EINVAL);
+	/* elements and records of no bytes */
+	CHECK(field_is("[('a', '|S0')]",
+		       "'fortran_order': False, 'shape': (0,)", "a",
+		       "\0\0\0\0\0\0\0\0", 8));
+}
+
 TEST(text)
 {
 	static const uint32_t ucs4[] = {'a', 0xe9, 0x1f600, 0xdcff, 0, 0};
@@ -332,6 +464,9 @@ int main(void)
 	RUN(wrong_versions);
 	RUN(elements_in_every_order);
 	RUN(swapped_complex);
+	RUN(dates_and_bytes);
+	RUN(records);
+	RUN(hostile_records);
 	RUN(text);
 	RUN(empty_strings_in_great_number);
 	RUN(shape_beyond_the_file);

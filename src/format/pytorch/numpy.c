@@ -11,6 +11,7 @@
 
 #include "modelfs/blob.h"
 #include "modelfs/err.h"
+#include "modelfs/npy.h"
 
 #include "format/pytorch/pytorch.h"
 
@@ -67,40 +68,26 @@ struct pickle_node *torch_array_objects(const struct pickle_node *n)
 								: list;
 }
 
-static enum dtype find_type(const struct pickle_text *s)
-{
-	static const struct {
-		const char *name;
-		enum dtype type;
-	} types[] = {
-		{"b1", DTYPE_BOOL}, {"u1", DTYPE_U8},	 {"i1", DTYPE_I8},
-		{"u2", DTYPE_U16},  {"i2", DTYPE_I16},	 {"u4", DTYPE_U32},
-		{"i4", DTYPE_I32},  {"u8", DTYPE_U64},	 {"i8", DTYPE_I64},
-		{"f2", DTYPE_F16},  {"f4", DTYPE_F32},	 {"f8", DTYPE_F64},
-		{"c8", DTYPE_C64},  {"c16", DTYPE_C128},
-	};
-
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-		if (strlen(types[i].name) == s->len &&
-		    memcmp(types[i].name, s->p, s->len) == 0)
-			return types[i].type;
-	return DTYPE_NONE;
-}
-
-/* dtype('f4', 0, 1) with the state (3, '<', …). */
-static int read_dtype(const struct pickle_node *n, enum dtype *out,
-		      bool *swapped, struct err *e)
+/* dtype('f4', 0, 1) with the state (3, '<', None, names, …). */
+static int read_dtype(const struct pickle_node *n, struct npy_info *out,
+		      struct err *e)
 {
 	const struct pickle_node *name = pickle_arg(n, 0);
-	const struct pickle_node *order = n ? pickle_item(n->state, 1) : NULL;
+	const struct pickle_node *state = n ? n->state : NULL;
+	const struct pickle_node *fields = pickle_item(state, 3);
+	int rc;
 
 	if (!pickle_is_call(n, "numpy", "dtype") || !name ||
-	    name->kind != PICKLE_STRING)
+	    name->kind != PICKLE_STRING || !name->s.p)
 		return err_set(e, EINVAL, "an array without a dtype");
-	*out = find_type(&name->s);
-	if (*out == DTYPE_NONE)
+	if (fields && fields->kind != PICKLE_NONE)
+		return err_set(e, EOPNOTSUPP, "an array of records");
+	rc = npy_parse_descr(name->s.p, name->s.len, out, e);
+	if (rc < 0)
+		return rc;
+	if (out->dtype == DTYPE_NONE)
 		return err_set(e, EOPNOTSUPP, "an array of another dtype");
-	*swapped = pickle_is_string(order, ">");
+	out->swapped = pickle_is_string(pickle_item(state, 1), ">");
 	return 0;
 }
 
@@ -116,53 +103,16 @@ static int get_bytes(struct torch *t, const struct pickle_node *n,
 	return *out ? 0 : err_nomem(e, n->s.len);
 }
 
-static void fortran_strides(const struct shape *s, int64_t *strides)
-{
-	int64_t step = 1;
-
-	/* No overflow: the number of elements was checked. */
-	for (int32_t i = 0; i < s->rank; i++) {
-		strides[i] = step;
-		step *= s->dims[i];
-	}
-}
-
-/* Takes the data, puts it into our order. */
-static int arrange(struct tensor *out, struct blob *data, bool swapped,
-		   bool is_fortran, struct err *e)
-{
-	int64_t strides[SHAPE_RANK_MAX];
-	size_t size = dtype_size(out->dtype);
-	size_t width = dtype_info(out->dtype)->class == CLASS_COMPLEX ? size / 2
-								      : size;
-	uint64_t nbytes;
-
-	if (!tensor_nbytes(out, &nbytes) || nbytes != data->size) {
-		blob_unref(data);
-		return err_set(e, EINVAL, "an array with too few bytes");
-	}
-	if (swapped && width > 1)
-		data = blob_swap(data, width);
-	if (!data)
-		return err_nomem(e, nbytes);
-	out->data = data;
-	if (!is_fortran || out->shape.rank < 2 || nbytes == 0)
-		return 0;
-	fortran_strides(&out->shape, strides);
-	out->data = NULL;
-	return blob_strided(data, size, &out->shape, strides, 0, &out->data, e);
-}
-
 static int read_scalar(struct torch *t, const struct pickle_node *n,
 		       struct tensor *out, struct err *e)
 {
+	struct npy_info info = {.shape = shape_of(0, NULL)};
 	struct blob *data;
-	bool swapped;
-	int rc = read_dtype(pickle_arg(n, 0), &out->dtype, &swapped, e);
+	int rc = read_dtype(pickle_arg(n, 0), &info, e);
 
 	if (rc == 0)
 		rc = get_bytes(t, pickle_arg(n, 1), &data, e);
-	return rc == 0 ? arrange(out, data, swapped, false, e) : rc;
+	return rc == 0 ? npy_read_elements(data, &info, out, e) : rc;
 }
 
 /* What an array is made of; each NULL where the file has none. */
@@ -208,11 +158,9 @@ int torch_array(struct torch *t, const struct pickle_node *n,
 		struct tensor *out, struct err *e)
 {
 	struct array a = {0};
-	struct tensor made = {.dtype = DTYPE_NONE};
+	struct npy_info info = {.dtype = DTYPE_NONE};
 	int64_t dims[SHAPE_RANK_MAX];
 	struct blob *data;
-	bool swapped;
-	uint64_t nelems;
 	int rank = -1, rc;
 
 	if (is_multiarray(n, "scalar"))
@@ -221,18 +169,11 @@ int torch_array(struct torch *t, const struct pickle_node *n,
 		rank = torch_ints(a.shape, dims);
 	if (rank < 0)
 		return err_set(e, EINVAL, "an array without a shape");
-	rc = read_dtype(a.dtype, &made.dtype, &swapped, e);
+	rc = read_dtype(a.dtype, &info, e);
 	if (rc == 0)
-		rc = shape_set(&made.shape, dims, (size_t)rank, e);
-	if (rc == 0 && !shape_nelems(&made.shape, &nelems))
-		rc = err_set(e, EINVAL, "an array too large");
+		rc = shape_set(&info.shape, dims, (size_t)rank, e);
 	if (rc == 0)
 		rc = get_bytes(t, a.data, &data, e);
-	if (rc == 0)
-		rc = arrange(&made, data, swapped, a.is_fortran, e);
-	if (rc < 0)
-		tensor_drop(&made);
-	else
-		*out = made;
-	return rc;
+	info.fortran_order = a.is_fortran;
+	return rc == 0 ? npy_read_elements(data, &info, out, e) : rc;
 }

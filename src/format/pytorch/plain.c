@@ -39,7 +39,7 @@ static int read_root(struct torch *t, uint64_t off, struct pickle_node **root,
 }
 
 int torch_pickle_read(struct source *src, uint64_t off, const char *under,
-		      struct model *m, struct err *e)
+		      const char *seps, struct model *m, struct err *e)
 {
 	struct torch t = {
 		.m = m,
@@ -48,6 +48,7 @@ int torch_pickle_read(struct source *src, uint64_t off, const char *under,
 		.storages = map_new(),
 		.find = find_storage,
 		.under = under,
+		.seps = seps,
 	};
 	struct pickle_node *root;
 	int rc = t.arena && t.storages ? 0 : err_nomem(e, 0);
@@ -63,7 +64,7 @@ int torch_pickle_read(struct source *src, uint64_t off, const char *under,
 
 static int read(const struct input *in, struct model *m, struct err *e)
 {
-	return torch_pickle_read(in->file, 0, NULL, m, e);
+	return torch_pickle_read(in->file, 0, NULL, NULL, m, e);
 }
 
 /* Protocol 0 is text: "(dp0" begins a dict, "(lp0" a list, "c" a global. */

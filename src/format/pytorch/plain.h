@@ -11,9 +11,9 @@ struct source;
 
 /*
  * Adds what the pickle at off holds, beneath the module `under` (NULL: the
- * root).  Nothing is executed.
+ * root), a path where it has bytes of seps.  Nothing is executed.
  */
 int torch_pickle_read(struct source *src, uint64_t off, const char *under,
-		      struct model *m, struct err *e);
+		      const char *seps, struct model *m, struct err *e);
 
 #endif

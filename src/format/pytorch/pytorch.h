@@ -65,6 +65,7 @@ struct torch {
 	bool swapped; /* storages are big-endian */
 	/* How to walk; all may be left 0. */
 	const char *under;    /* name of the module to hang the object into */
+	const char *seps;     /* `under` is a path, with these in between */
 	const char *items;    /* what goes before the numbers of its items */
 	enum param_kind kind; /* of its tensors */
 	const struct torch_classes *classes; /* what code says of objects */

@@ -579,6 +579,21 @@ static int step(struct walk *w, struct err *e)
 	return f->keys ? visit_pair(w, f, e) : visit_item(w, f, e);
 }
 
+/* The module that t->under names. */
+static int enter_under(struct walk *w, struct frame *at, struct err *e)
+{
+	const struct torch *t = w->t;
+	struct span leaf = {t->under, strlen(t->under)};
+	int rc = model_path(t->m, at->mod, leaf.p, leaf.len,
+			    t->seps ? t->seps : "", &at->mod, &leaf, e);
+
+	if (rc == 0)
+		rc = model_module(t->m, at->mod, leaf.p, leaf.len, &at->mod, e);
+	text_add(&w->name, t->under);
+	at->name_len = w->name.len;
+	return rc;
+}
+
 /* A file that holds one tensor or one value gives it a name of its own. */
 static int start(struct walk *w, struct pickle_node *root, struct err *e)
 {
@@ -594,11 +609,8 @@ static int start(struct walk *w, struct pickle_node *root, struct err *e)
 	/* An archive without constants has an empty tuple of them. */
 	if (under && torch_is_plain(root))
 		return 0;
-	if (under) {
-		rc = model_module(m, at.mod, under, strlen(under), &at.mod, e);
-		text_add(&w->name, under);
-		at.name_len = w->name.len;
-	}
+	if (under)
+		rc = enter_under(w, &at, e);
 	if (rc < 0)
 		return rc;
 	if (!torch_is_tensor(root) && !torch_is_array(root) &&
