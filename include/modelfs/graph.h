@@ -12,6 +12,9 @@
  * enclosing graph that it reads is a capture: graph_seal gives the subgraph a
  * value of its own for it, and lists the outer value at the node that owns
  * the subgraph.
+ *
+ * A sealed graph numbers the values of its subgraphs, however deep, behind its
+ * own: graph_locate.
  */
 #ifndef MODELFS_GRAPH_H
 #define MODELFS_GRAPH_H
@@ -74,6 +77,7 @@ struct attr {
 struct value {
 	const char *name; /* original; unique in its graph */
 	enum dtype dtype; /* declared; DTYPE_NONE: not declared */
+	enum dtype key_type; /* declared; of a map */
 	struct tensor *type; /* declared shape, or NULL; data stays NULL */
 	const char **dim_names; /* per extent, NULL entries; or NULL */
 	/*
@@ -116,6 +120,13 @@ struct graph {
 	struct map *index;	 /* name → value_id */
 	struct map *node_names; /* while building */
 	const char *broken; /* why it cannot run (a cycle, …); NULL: it can */
+	/* Of a subgraph, once sealed: */
+	uint32_t first_id; /* its value 0 among all of the outermost graph */
+	node_id owner;	   /* node of the outermost graph that it is in */
+	/* Of the outermost graph, once sealed: */
+	struct graph **subgraphs; /* by first_id */
+	uint32_t nsubgraphs, cap_subgraphs;
+	uint32_t nall; /* values, those of subgraphs included */
 };
 
 struct graph *graph_new(struct arena *a, struct graph *parent,
@@ -150,6 +161,17 @@ int graph_node(struct graph *g, const char *name, const char *domain,
  * be looked at.  Subgraphs are sealed with it.
  */
 int graph_seal(struct graph *g, struct err *e);
+
+/*
+ * The graph that value number id < g->nall is in, itself or a subgraph, and
+ * which of its values it is.  g is the outermost graph.
+ */
+const struct graph *graph_locate(const struct graph *g, value_id id,
+				 value_id *own);
+
+/* Subgraph number k of a node, and the attribute it is; NULL behind the last. */
+struct graph *node_subgraph(const struct node *n, size_t k,
+			    const struct attr **attr);
 
 const struct attr *node_attr(const struct node *n, const char *name);
 

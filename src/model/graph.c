@@ -74,6 +74,7 @@ void graph_free(struct graph *g)
 	free(g->nodes);
 	free(g->inputs);
 	free(g->outputs);
+	free(g->subgraphs);
 }
 
 static int make_room(void *array, uint32_t *cap, uint32_t count,

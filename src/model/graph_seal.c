@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/graph_inner.h"
 #include "modelfs/arena.h"
 #include "modelfs/err.h"
 #include "modelfs/graph.h"
@@ -304,5 +305,8 @@ static int seal_at(struct graph *g, unsigned depth, struct err *e)
 
 int graph_seal(struct graph *g, struct err *e)
 {
-	return seal_at(g, 0, e);
+	bool is_new = !g->is_sealed;
+	int rc = seal_at(g, 0, e);
+
+	return rc == 0 && is_new && !g->parent ? graph_number(g, e) : rc;
 }
