@@ -120,6 +120,15 @@ struct op_env {
 			 const struct graph *g, const struct tensor *in,
 			 size_t nin, struct tensor *out, size_t nout,
 			 struct err *e);
+	/*
+	 * Optional.  The types and shapes that run_graph would give, as far as
+	 * they can be told, and data that is small and always the same; `in`
+	 * may hold such data, too.
+	 */
+	int (*infer_graph)(struct op_env *env, const struct op_call *c,
+			   const struct graph *g, const struct tensor *in,
+			   size_t nin, struct tensor *out, size_t nout,
+			   struct err *e);
 };
 
 /* One node being inferred or evaluated. */
@@ -131,7 +140,11 @@ struct op_call {
 	uint64_t constants; /* mask of inputs that are the same in every call */
 	const struct tensor *in; /* DTYPE_NONE: left out */
 	struct tensor *out;	 /* rank -1: unknown */
-	const struct tensor *captures; /* node->ncaptures; DTYPE_NONE: not needed */
+	/*
+	 * node->ncaptures; DTYPE_NONE: not needed.  NULL while inferring: nothing
+	 * is known of them.
+	 */
+	const struct tensor *captures;
 	/* Nodes to be done by this one's eval; their calls, in order. */
 	struct op_call *followers;
 	size_t nfollowers;

@@ -7,6 +7,10 @@
  * what it needs; others who want it meanwhile wait.  Finished values are kept
  * within the engine's budget and recomputed when they were dropped.
  *
+ * A value inside If, Loop or Scan (by its number in the whole graph, see
+ * graph_locate) can be described and demanded: it is what that part of its
+ * node made when it ran last.  Nothing can be bound or patched there.
+ *
  * All functions may be called from any thread.
  */
 #ifndef MODELFS_RUN_H

@@ -183,7 +183,7 @@ static int loop_results(struct op_call *c, struct loop *l, struct err *e)
 		rc = op_give(c, i, &l->args[2 + i], e);
 	for (size_t i = 0; i < l->nscan && rc == 0; i++) {
 		struct tensor like =
-			subgraph_declared(l->body, 1 + l->nstate + i);
+			subgraph_declared(c, l->body, 1 + l->nstate + i);
 
 		rc = stack_give(c, l->nstate + i, &l->scans[i], &like, 0, false,
 				e);
@@ -218,8 +218,9 @@ static int eval_loop(struct op_call *c, struct err *e)
 }
 
 const struct op ops_control[] = {
-	{ONNX, "If", 1, 1, 1, 1, OP_VARIADIC, 0, 0, NULL, eval_if, if_branches},
-	{ONNX, "Loop", 1, 0, OP_VARIADIC, 0, OP_VARIADIC, 0, 0, NULL,
+	{ONNX, "If", 1, 1, 1, 1, OP_VARIADIC, 0, 0, infer_if, eval_if,
+	 if_branches},
+	{ONNX, "Loop", 1, 0, OP_VARIADIC, 0, OP_VARIADIC, 0, 0, infer_loop,
 	 eval_loop},
 	{0},
 };

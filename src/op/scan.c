@@ -15,15 +15,6 @@ struct scan {
 	struct stack *outs;
 };
 
-static int64_t pick(const struct op_call *c, const char *name, size_t i,
-		    int64_t def)
-{
-	const int64_t *v;
-	size_t n;
-
-	return op_attr_ints(c, name, &v, &n) && i < n ? v[i] : def;
-}
-
 /* Element `at` of a tensor along an axis, owned. */
 static int slice_at(struct op_call *c, const struct tensor *t, int32_t axis,
 		    int64_t at, struct tensor *out, struct err *e)
@@ -62,8 +53,8 @@ static int scan_axis(struct op_call *c, const struct scan *s,
 		     struct err *e)
 {
 	(void)s;
-	return op_axis(c, pick(c, "scan_input_axes", i, 0), in->shape.rank,
-		       axis, e);
+	return op_axis(c, stack_pick(c, "scan_input_axes", i, 0),
+		       in->shape.rank, axis, e);
 }
 
 static int scan_step(struct op_call *c, struct scan *s, const struct tensor *in,
@@ -72,10 +63,11 @@ static int scan_step(struct op_call *c, struct scan *s, const struct tensor *in,
 	int rc = 0;
 
 	for (size_t i = 0; i < s->nin && rc == 0; i++) {
-		bool back = pick(c,
-				 c->op->arg == 8 ? "directions"
-						 : "scan_input_directions",
-				 i, 0) != 0;
+		bool back =
+			stack_pick(c,
+				   c->op->arg == 8 ? "directions"
+						   : "scan_input_directions",
+				   i, 0) != 0;
 		int32_t axis;
 
 		rc = scan_axis(c, s, &in[s->nstate + i], i, &axis, e);
@@ -175,12 +167,12 @@ static int eval_scan(struct op_call *c, struct err *e)
 	for (size_t i = 0; i < s.nstate && rc == 0; i++)
 		rc = op_give(c, i, &s.args[i], e);
 	for (size_t i = 0; i < s.nout && rc == 0; i++) {
-		struct tensor like = subgraph_declared(s.body, s.nstate + i);
+		struct tensor like = subgraph_declared(c, s.body, s.nstate + i);
 
-		rc = stack_give(c, s.nstate + i, &s.outs[i], &like,
-				pick(c, "scan_output_axes", i, 0),
-				pick(c, "scan_output_directions", i, 0) != 0,
-				e);
+		rc = stack_give(
+			c, s.nstate + i, &s.outs[i], &like,
+			stack_pick(c, "scan_output_axes", i, 0),
+			stack_pick(c, "scan_output_directions", i, 0) != 0, e);
 	}
 	scan_free(&s);
 	return rc;
@@ -216,7 +208,8 @@ static int scan8_collect(struct op_call *c, struct scan *s, struct tensor *out,
 	for (size_t i = 0; i < s->nstate; i++)
 		out[i] = tensor_ref(&s->args[i]);
 	for (size_t i = 0; i < s->nout && rc == 0; i++) {
-		struct tensor like = subgraph_declared(s->body, s->nstate + i);
+		struct tensor like =
+			subgraph_declared(c, s->body, s->nstate + i);
 		size_t o = s->nstate + i;
 
 		if (dtype_size(s->outs[i].n ? s->outs[i].parts[0].dtype
@@ -282,9 +275,9 @@ static int eval_scan8(struct op_call *c, struct err *e)
 }
 
 const struct op ops_scan[] = {
-	{ONNX, "Scan", 8, 0, OP_VARIADIC, 1, OP_VARIADIC, 0, 8, NULL,
+	{ONNX, "Scan", 8, 0, OP_VARIADIC, 1, OP_VARIADIC, 0, 8, infer_scan,
 	 eval_scan8},
-	{ONNX, "Scan", 9, 1, OP_VARIADIC, 1, OP_VARIADIC, 0, 9, NULL,
+	{ONNX, "Scan", 9, 1, OP_VARIADIC, 1, OP_VARIADIC, 0, 9, infer_scan,
 	 eval_scan},
 	{0},
 };

@@ -127,17 +127,53 @@ int stack_give(struct op_call *c, size_t i, const struct stack *s,
 	return 0;
 }
 
-/* What an empty stack would hold: extents as the body declares them. */
-struct tensor subgraph_declared(const struct graph *g, size_t output)
+/* Inferred from nothing but what the body declares of its inputs. */
+static void infer_missing(struct op_call *c, const struct graph *g,
+			  size_t output, struct tensor *t)
+{
+	struct tensor *in = stack_new_tensors(g->ninputs);
+	struct tensor *out = stack_new_tensors(g->noutputs);
+
+	for (uint32_t i = 0; in && i < g->ninputs; i++) {
+		const struct value *v = &g->values[g->inputs[i]];
+
+		in[i].dtype = v->dtype;
+		in[i].shape = v->type ? v->type->shape : shape_unknown();
+	}
+	if (in && out && c->env->infer_graph &&
+	    c->env->infer_graph(c->env, c, g, in, g->ninputs, out, g->noutputs,
+				NULL) == 0) {
+		t->dtype = out[output].dtype;
+		t->shape = out[output].shape;
+	}
+	stack_free_tensors(in, g->ninputs);
+	stack_free_tensors(out, g->noutputs);
+}
+
+struct tensor subgraph_declared(struct op_call *c, const struct graph *g,
+				size_t output)
 {
 	const struct value *v = &g->values[g->outputs[output]];
-	struct tensor t = {.dtype = v->dtype, .shape = shape_of(0, NULL)};
+	struct tensor t = {.dtype = v->dtype, .shape = shape_unknown()};
 
+	if (t.dtype == DTYPE_NONE)
+		infer_missing(c, g, output, &t);
 	if (v->type && v->type->shape.rank >= 0)
 		t.shape = v->type->shape;
+	if (t.shape.rank < 0)
+		t.shape = shape_of(0, NULL);
 	for (int32_t i = 0; i < t.shape.rank; i++) {
 		if (t.shape.dims[i] < 0)
 			t.shape.dims[i] = 0;
 	}
 	return t;
+}
+
+int64_t stack_pick(const struct op_call *c, const char *name, size_t i,
+		   int64_t def)
+{
+	const int64_t *v;
+	size_t n;
+
+	return op_attr_ints(c, name, &v, &n) && i < n ? v[i] : def;
 }

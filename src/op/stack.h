@@ -13,8 +13,12 @@ void stack_free_tensors(struct tensor *t, size_t n);
 int subgraph_run(struct op_call *c, const struct graph *g,
 		 const struct tensor *in, size_t nin, struct tensor *out,
 		 size_t nout, struct err *e);
-/* What an output would be that was never made: as the body declares it. */
-struct tensor subgraph_declared(const struct graph *g, size_t output);
+/*
+ * What an output would be that was never made: as the body declares it, else
+ * as far as inference can tell; extents that nobody knows are 0.
+ */
+struct tensor subgraph_declared(struct op_call *c, const struct graph *g,
+				size_t output);
 
 /* A growing list of equal parts. */
 struct stack {
@@ -28,5 +32,14 @@ void stack_free(struct stack *s);
 int stack_give(struct op_call *c, size_t i, const struct stack *s,
 	       const struct tensor *like, int64_t axis, bool reverse,
 	       struct err *e);
+
+/* Number i of an attribute of integers. */
+int64_t stack_pick(const struct op_call *c, const char *name, size_t i,
+		   int64_t def);
+
+/* op.infer of the nodes that run graphs */
+int infer_if(struct op_call *c, struct err *e);
+int infer_loop(struct op_call *c, struct err *e);
+int infer_scan(struct op_call *c, struct err *e);
 
 #endif

@@ -508,6 +508,8 @@ int run_check(struct run *r, value_id v, struct err *e)
 	struct plan *p;
 	int rc;
 
+	if (v >= r->g->nvalues)
+		return inner_check(r, v, e);
 	if (run_is_ready(r, v))
 		return 0;
 	rc = plan_new(r, &p, e);
@@ -552,6 +554,22 @@ static void end_demand(struct run *r, int rc, const struct err *e)
 		report_log(r, "%s", e->msg);
 }
 
+static int demand_inner(struct run *r, value_id v, const atomic_bool *cancel,
+			struct tensor *out, struct err *e)
+{
+	struct err why = {0};
+	int rc;
+
+	pthread_mutex_lock(&r->en->lock);
+	r->nrunning++;
+	pthread_mutex_unlock(&r->en->lock);
+	rc = inner_demand(r, v, cancel, out, &why);
+	end_demand(r, rc, &why);
+	if (rc < 0 && e)
+		*e = why;
+	return rc;
+}
+
 int run_demand(struct run *r, value_id v, const atomic_bool *cancel,
 	       struct tensor *out, struct err *e)
 {
@@ -561,6 +579,8 @@ int run_demand(struct run *r, value_id v, const atomic_bool *cancel,
 
 	if (rc < 0)
 		return rc;
+	if (v >= r->g->nvalues)
+		return demand_inner(r, v, cancel, out, e);
 	if (take_without_plan(r, v, out))
 		return 0;
 	exec_env_init(&d.env, r->en, r->prog, cancel);

@@ -107,6 +107,7 @@ struct run {
 	/* engine.lock: */
 	struct slot *slots;	  /* per value */
 	struct node_state *nodes; /* per node */
+	struct cached *inner;	  /* per value of subgraphs; NULL: none yet */
 	uint64_t generation; /* grows with every bind and patch */
 	uint64_t ncomputed;
 	unsigned nrunning;	/* demands under way */
@@ -115,6 +116,14 @@ struct run {
 	struct err failure; /* of the last demand; code 0: none */
 	char note[240];	    /* why an upload was refused */
 	struct text log;
+};
+
+/* Whoever wants what the subgraphs of a node compute. */
+struct trace {
+	struct run *run;
+	uint32_t epoch; /* of the node when it began */
+	value_id wanted;
+	struct tensor found; /* owned; the wanted value when it was made last */
 };
 
 /* What an operator sees of us. */
@@ -126,6 +135,8 @@ struct exec_env {
 	uint64_t constants;
 	struct op_call *followers;
 	size_t nfollowers;
+	struct trace *trace; /* NULL: nobody */
+	unsigned depth;	     /* of the subgraph that is being inferred */
 };
 
 /* engine.c */
@@ -172,6 +183,21 @@ void infer_forget(struct run *r, bool *dirty);
  * run.binding held.
  */
 int infer_types(struct run *r, const bool *dirty, struct err *e);
+
+/* A type without data, or with it where it is a small constant; owned. */
+struct tensor infer_param(struct engine *en, struct program *p,
+			  const struct param *param);
+/* What the file declares fills the gaps that inference leaves. */
+void infer_declared(const struct value *v, struct tensor *t);
+/* Types, shapes and small values of a node's outputs, which it owns. */
+void infer_node(struct exec_env *env, const struct op *op,
+		const struct node *n, const struct tensor *in,
+		const struct tensor *captures, struct tensor *out);
+
+/* infer_graph.c: op_env.infer_graph */
+int infer_graph(struct op_env *base, const struct op_call *c,
+		const struct graph *g, const struct tensor *in, size_t nin,
+		struct tensor *out, size_t nout, struct err *e);
 
 /* plan.c */
 struct plan {
@@ -221,6 +247,24 @@ int exec_eval(struct exec_env *env, const struct op *op,
 	      const struct node *n, const struct tensor *in,
 	      const struct tensor *captures, struct tensor *out,
 	      struct err *e);
+
+/* inner.c: values of subgraphs, by their number in the whole graph */
+/* engine.lock held.  The node's inputs have changed. */
+void inner_forget(struct run *r, node_id owner);
+void inner_free(struct run *r);
+/* A subgraph has run; values is what it has computed. */
+void inner_publish(struct trace *tr, const struct graph *g,
+		   const struct tensor *values);
+/* As the functions of modelfs/run.h. */
+int inner_describe(struct run *r, value_id id, struct tensor *out,
+		   struct err *e);
+bool inner_is_ready(struct run *r, value_id id);
+/* engine.lock held. */
+uint64_t inner_version(const struct run *r, value_id id);
+int inner_check(struct run *r, value_id id, struct err *e);
+/* ENODATA: that part of its node did not run. */
+int inner_demand(struct run *r, value_id id, const atomic_bool *cancel,
+		 struct tensor *out, struct err *e);
 
 /* report.c */
 void report_log(struct run *r, const char *fmt, ...)

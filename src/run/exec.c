@@ -210,10 +210,13 @@ static int env_run_graph(struct op_env *base, const struct op_call *c,
 			rc = err_set(e, EINTR, "interrupted");
 		else
 			rc = eval_node(&f, i, e);
-		drop_dead(&f, i);
+		if (!env->trace)
+			drop_dead(&f, i);
 	}
 	if (rc == 0)
 		rc = take_outputs(&f, out, nout, e);
+	if (rc == 0 && env->trace)
+		inner_publish(env->trace, g, f.values);
 	for (i = 0; i < g->nvalues; i++)
 		tensor_drop(&f.values[i]);
 	free(f.values);
@@ -231,7 +234,8 @@ void exec_env_init(struct exec_env *env, struct engine *en,
 			 .load = env_load,
 			 .find_form = env_find_form,
 			 .keep_form = env_keep_form,
-			 .run_graph = env_run_graph},
+			 .run_graph = env_run_graph,
+			 .infer_graph = infer_graph},
 		.en = en,
 		.prog = prog,
 	};

@@ -34,6 +34,18 @@ static bool is_integer(enum dtype t)
 	return c == CLASS_INT || c == CLASS_UINT || c == CLASS_BOOL;
 }
 
+struct tensor infer_param(struct engine *en, struct program *p,
+			  const struct param *param)
+{
+	struct tensor t = param_tensor(param), w;
+
+	t.data = NULL;
+	if (is_small(&t, KNOWN_MAX) &&
+	    program_weight(en, p, param, &w, NULL) == 0)
+		return w;
+	return t;
+}
+
 /* A value as far as it is known; the caller owns it. */
 static struct tensor known_value(struct run *r, value_id id)
 {
@@ -47,25 +59,21 @@ static struct tensor known_value(struct run *r, value_id id)
 	is_computed = s->value.is_listed;
 	pthread_mutex_unlock(&r->en->lock);
 	if (t.data) {
-		bool known = !s->is_given || v->param ||
-			     (is_integer(t.dtype) &&
-			      is_small(&t, KNOWN_INPUT_MAX));
+		bool known =
+			!s->is_given || v->param ||
+			(is_integer(t.dtype) && is_small(&t, KNOWN_INPUT_MAX));
 
 		if (!known || is_computed || !is_small(&t, KNOWN_MAX)) {
 			blob_unref(t.data);
 			t.data = NULL;
 		}
-	} else if (v->param && is_small(&t, KNOWN_MAX)) {
-		struct tensor w;
-
-		if (program_weight(r->en, r->prog, v->param, &w, NULL) == 0)
-			t = w;
+	} else if (v->param) {
+		t = infer_param(r->en, r->prog, v->param);
 	}
 	return t;
 }
 
-/* What the file declares fills the gaps that inference leaves. */
-static void merge_declared(const struct value *v, struct tensor *t)
+void infer_declared(const struct value *v, struct tensor *t)
 {
 	int32_t i;
 
@@ -119,36 +127,40 @@ static bool can_fold(const struct op *op, const struct node *n,
 	return true;
 }
 
-static void infer_node(struct run *r, const struct op *op,
-		       const struct node *n, const struct tensor *in,
-		       struct tensor *out)
+static void forget(struct tensor *out, uint32_t n)
 {
-	struct exec_env env;
+	uint32_t i;
+
+	for (i = 0; i < n; i++)
+		out[i] = (struct tensor){.shape = shape_unknown()};
+}
+
+void infer_node(struct exec_env *env, const struct op *op, const struct node *n,
+		const struct tensor *in, const struct tensor *captures,
+		struct tensor *out)
+{
 	struct op_call c = {
 		.node = n,
 		.op = op,
-		.env = &env.base,
+		.env = &env->base,
 		.nin = n->nin,
 		.nout = n->nout,
 		.in = in,
 		.out = out,
+		.captures = captures,
 		.inferring = true,
 	};
 	uint32_t i;
 
-	exec_env_init(&env, r->en, r->prog, NULL);
 	/* An error here shows itself again when the node is computed. */
 	if (op_infer(&c, NULL) < 0)
-		for (i = 0; i < n->nout; i++)
-			out[i] = (struct tensor){.shape = shape_unknown()};
+		forget(out, n->nout);
 	if (!can_fold(op, n, in, out))
 		return;
-	c.inferring = false;
 	for (i = 0; i < n->nout; i++)
 		out[i].data = NULL;
-	if (exec_eval(&env, op, n, in, NULL, out, NULL) < 0)
-		for (i = 0; i < n->nout; i++)
-			out[i] = (struct tensor){.shape = shape_unknown()};
+	if (exec_eval(env, op, n, in, NULL, out, NULL) < 0)
+		forget(out, n->nout);
 }
 
 static node_id find_blocker(struct run *r, uint32_t i)
@@ -165,39 +177,55 @@ static node_id find_blocker(struct run *r, uint32_t i)
 	return NO_NODE;
 }
 
+/* Inputs and captures of a node as far as they are known. */
+static struct tensor *gather(struct run *r, const value_id *ids, uint32_t n)
+{
+	struct tensor *t = calloc((size_t)n + 1, sizeof(*t));
+	uint32_t k;
+
+	for (k = 0; t && k < n; k++)
+		if (ids[k] != NO_VALUE)
+			t[k] = known_value(r, ids[k]);
+	return t;
+}
+
+static void drop(struct tensor *t, uint32_t n)
+{
+	uint32_t k;
+
+	for (k = 0; t && k < n; k++)
+		tensor_drop(&t[k]);
+	free(t);
+}
+
 static int update_node(struct run *r, uint32_t i, struct err *e)
 {
 	const struct node *n = &r->g->nodes[i];
-	struct tensor *in = calloc((size_t)n->nin + 1, sizeof(*in));
+	struct tensor *in = gather(r, n->in, n->nin);
+	struct tensor *captures = gather(r, n->captures, n->ncaptures);
 	struct tensor *out = calloc((size_t)n->nout + 1, sizeof(*out));
 	node_id blocked = find_blocker(r, i);
+	int rc = in && captures && out ? 0 : err_nomem(e, n->nin);
+	struct exec_env env;
 	uint32_t k;
 
-	if (!in || !out) {
-		free(in);
-		free(out);
-		return err_nomem(e, (n->nin + n->nout) * sizeof(*in));
-	}
-	for (k = 0; k < n->nin; k++)
-		if (n->in[k] != NO_VALUE)
-			in[k] = known_value(r, n->in[k]);
-	for (k = 0; k < n->nout; k++)
+	exec_env_init(&env, r->en, r->prog, NULL);
+	for (k = 0; rc == 0 && k < n->nout; k++)
 		out[k].shape = shape_unknown();
-	if (r->prog->ops[i])
-		infer_node(r, r->prog->ops[i], n, in, out);
-	for (k = 0; k < n->nout; k++) {
+	if (rc == 0 && r->prog->ops[i])
+		infer_node(&env, r->prog->ops[i], n, in, captures, out);
+	for (k = 0; rc == 0 && k < n->nout; k++) {
 		if (n->out[k] == NO_VALUE) {
 			tensor_drop(&out[k]);
 			continue;
 		}
-		merge_declared(&r->g->values[n->out[k]], &out[k]);
+		infer_declared(&r->g->values[n->out[k]], &out[k]);
 		publish_type(r, n->out[k], &out[k], blocked);
 	}
-	for (k = 0; k < n->nin; k++)
-		tensor_drop(&in[k]);
-	free(in);
+	drop(in, n->nin);
+	drop(captures, n->ncaptures);
 	free(out);
-	return 0;
+	return rc;
 }
 
 static bool is_affected(const struct run *r, const struct node *n,
@@ -229,6 +257,7 @@ static void forget_node(struct run *r, uint32_t i, bool *dirty)
 	r->nodes[i].failure = NULL;
 	r->nodes[i].epoch++;
 	r->nodes[i].order = 0;
+	inner_forget(r, i);
 	for (k = 0; k < n->nout; k++) {
 		struct slot *s;
 
@@ -268,7 +297,7 @@ static void reset_leaf(struct run *r, value_id id)
 		t = param_tensor(v->param);
 		t.data = NULL;
 	} else {
-		merge_declared(v, &t);
+		infer_declared(v, &t);
 	}
 	publish_type(r, id, &t, NO_NODE);
 }

@@ -25,6 +25,7 @@ static void free_run(struct run *r)
 	}
 	for (i = 0; r->nodes && i < r->g->nnodes; i++)
 		free(r->nodes[i].failure);
+	inner_free(r);
 	pthread_mutex_destroy(&r->binding);
 	text_free(&r->log);
 	free(r->slots);
@@ -298,6 +299,8 @@ int run_describe(struct run *r, value_id v, struct tensor *out, struct err *e)
 {
 	int rc;
 
+	if (v >= r->g->nvalues)
+		return inner_describe(r, v, out, e);
 	pthread_mutex_lock(&r->en->lock);
 	rc = check_blocked(r, v, e);
 	*out = r->slots[v].value.t;
@@ -310,6 +313,8 @@ bool run_is_ready(struct run *r, value_id v)
 {
 	bool ready;
 
+	if (v >= r->g->nvalues)
+		return inner_is_ready(r, v);
 	pthread_mutex_lock(&r->en->lock);
 	ready = r->slots[v].value.t.data ||
 		(r->g->values[v].param && !r->slots[v].is_given);
@@ -322,7 +327,8 @@ uint64_t run_version(struct run *r, value_id v)
 	uint64_t version;
 
 	pthread_mutex_lock(&r->en->lock);
-	version = r->slots[v].version;
+	version = v < r->g->nvalues ? r->slots[v].version
+				    : inner_version(r, v);
 	pthread_mutex_unlock(&r->en->lock);
 	return version;
 }
