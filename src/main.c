@@ -270,7 +270,7 @@ static int make_run(struct vfs *v, const struct options *opt, struct err *e)
 {
 	vfs_ino dir, ino;
 	unsigned i;
-	int rc = vfs_lookup(v, VFS_ROOT, "run", &dir, e);
+	int rc = vfs_lookup(v, VFS_ROOT, "run", true, NULL, &dir, e);
 
 	if (rc < 0)
 		return err_set(e, ENODATA, "the model carries no graph");

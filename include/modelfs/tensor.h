@@ -5,8 +5,9 @@
  *
  * Elements of DTYPE_STRING: uint64_t offset[n + 1] into the bytes that follow
  * the table; string i is [offset[i], offset[i + 1]).
- * DTYPE_SEQUENCE, DTYPE_OPTIONAL, DTYPE_MAP: shape is [n] and the blob was
- * made by blob_items.
+ * DTYPE_SEQUENCE, DTYPE_OPTIONAL: shape is [n] and the blob was made by
+ * blob_items of n tensors.  DTYPE_MAP: shape is [n], the blob holds two tensors
+ * of shape [n], keys (int64 or strings) and values.
  */
 #ifndef MODELFS_TENSOR_H
 #define MODELFS_TENSOR_H

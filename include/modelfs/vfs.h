@@ -46,9 +46,12 @@ void vfs_set_sandbox(struct vfs *v, const char *walls);
  */
 void vfs_totals(struct vfs *v, struct text *out);
 
-/* ENOENT, ENOTDIR. */
-int vfs_lookup(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,
-	       struct err *e);
+/*
+ * ENOENT, ENOTDIR.  What a sequence holds only computing can tell: that is done
+ * with `may_wait`; without it -EAGAIN.
+ */
+int vfs_lookup(struct vfs *v, vfs_ino dir, const char *name, bool may_wait,
+	       const atomic_bool *cancel, vfs_ino *out, struct err *e);
 
 /*
  * Fills mode, nlink, size, blocks, times, ino.  Never computes, except that
@@ -66,10 +69,11 @@ bool vfs_is_plain(struct vfs *v);
 
 /*
  * Entry number i of a directory, i = 0, 1, …; name must hold 256 bytes.
- * -ENOENT behind the last.
+ * -ENOENT behind the last.  -EAGAIN as of vfs_lookup.
  */
-int vfs_entry(struct vfs *v, vfs_ino dir, uint64_t i, char *name,
-	      vfs_ino *ino, struct err *e);
+int vfs_entry(struct vfs *v, vfs_ino dir, uint64_t i, bool may_wait,
+	      const atomic_bool *cancel, char *name, vfs_ino *ino,
+	      struct err *e);
 
 int vfs_readlink(struct vfs *v, vfs_ino ino, struct blob **out, struct err *e);
 
@@ -85,6 +89,8 @@ int vfs_open(struct vfs *v, vfs_ino ino, bool may_wait,
  * *cancel was set meanwhile.  vfs_is_slow: whether it may take long.
  */
 bool vfs_is_slow(struct blob *b);
+/* True while vfs_prepare has something to compute. */
+bool vfs_is_pending(struct blob *b);
 int vfs_prepare(struct blob *b, const atomic_bool *cancel, struct err *e);
 
 /* Names separated by NULs; or ENODATA. */

@@ -62,7 +62,7 @@ static int walk_part(struct walk *w, const char *name, struct err *e)
 		w->depth -= w->depth > 0;
 		return 0;
 	}
-	rc = vfs_lookup(w->vfs, w->stack[w->depth], name, &ino, e);
+	rc = vfs_lookup(w->vfs, w->stack[w->depth], name, true, NULL, &ino, e);
 	if (rc < 0)
 		return rc;
 	rc = vfs_stat(w->vfs, ino, true, NULL, &st, e);
@@ -143,7 +143,7 @@ int cli_ls(struct vfs *v, const char *path, struct err *e)
 		return 0;
 	}
 	for (i = 0; rc == 0; i++) {
-		rc = vfs_entry(v, dir, i, name, &ino, e);
+		rc = vfs_entry(v, dir, i, true, NULL, name, &ino, e);
 		if (rc == 0)
 			rc = print_entry(v, name, ino, e);
 	}
@@ -245,8 +245,7 @@ static void show_progress(struct extraction *x)
 {
 	x->nfiles++;
 	if (x->has_progress && x->nfiles % 64 == 0)
-		fprintf(stderr, "\r%llu files",
-			(unsigned long long)x->nfiles);
+		fprintf(stderr, "\r%llu files", (unsigned long long)x->nfiles);
 }
 
 /* Nothing that is there already is overwritten. */
@@ -332,7 +331,7 @@ static int extract_dir(struct extraction *x, vfs_ino dir, const char *path,
 		struct text below = {0};
 		struct err why = {0};
 
-		rc = vfs_entry(x->vfs, dir, i, name, &ino, e);
+		rc = vfs_entry(x->vfs, dir, i, true, NULL, name, &ino, e);
 		if (rc < 0)
 			break;
 		text_printf(&below, "%s/%s", path, name);
@@ -355,8 +354,7 @@ static int open_target(const char *dir, struct err *e)
 	return fd < 0 ? err_set(e, errno, "%s: %s", dir, strerror(errno)) : fd;
 }
 
-int cli_extract(struct vfs *v, const char *path, const char *dir,
-		struct err *e)
+int cli_extract(struct vfs *v, const char *path, const char *dir, struct err *e)
 {
 	struct extraction x = {
 		.vfs = v,
@@ -380,8 +378,7 @@ int cli_extract(struct vfs *v, const char *path, const char *dir,
 		rc = extract_file(&x, ino, fd, slash ? slash + 1 : path, e);
 	close(fd);
 	if (x.has_progress)
-		fprintf(stderr, "\r%llu files\n",
-			(unsigned long long)x.nfiles);
+		fprintf(stderr, "\r%llu files\n", (unsigned long long)x.nfiles);
 	if (rc == 0 && x.first.code) {
 		*e = x.first;
 		rc = -e->code;

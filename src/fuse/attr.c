@@ -60,13 +60,37 @@ void reply_object(fuse_req_t req, vfs_ino ino)
 		fuse_reply_entry(req, &ent);
 }
 
+static void late_find(struct job *j)
+{
+	struct request *r = (struct request *)j;
+	struct vfs *v = vfs_of(r->req);
+	struct fuse_entry_param ent;
+	vfs_ino ino;
+	int rc = vfs_lookup(v, r->ino, r->name, true, &j->cancel, &ino, NULL);
+
+	if (rc == 0)
+		rc = fill_entry(v, ino, true, &j->cancel, &ent);
+	end_interrupts(r);
+	free(r->name);
+	if (rc < 0)
+		fuse_reply_err(r->req, -rc);
+	else
+		fuse_reply_entry(r->req, &ent);
+}
+
 void serve_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fuse_entry_param none = {.entry_timeout = FOREVER};
 	vfs_ino ino;
-	int rc = vfs_lookup(vfs_of(req), parent, name, &ino, NULL);
+	int rc = vfs_lookup(vfs_of(req), parent, name, false, NULL, &ino, NULL);
+	char *copy = rc == -EAGAIN ? strdup(name) : NULL;
 
-	if (rc == -ENOENT && vfs_is_constant(vfs_of(req), parent))
+	if (copy)
+		defer(&(struct request){.req = req,
+					.ino = parent,
+					.name = copy},
+		      late_find);
+	else if (rc == -ENOENT && vfs_is_constant(vfs_of(req), parent))
 		fuse_reply_entry(req, &none);
 	else if (rc < 0)
 		fuse_reply_err(req, -rc);

@@ -8,6 +8,7 @@
 
 #include "modelfs/err.h"
 #include "modelfs/vfs.h"
+
 /* ---- directories ---- */
 
 void serve_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -19,15 +20,16 @@ void serve_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 }
 
 /* Offset of an entry: 1 is ".", 2 is "..", 3 the first. */
-static int next_entry(struct vfs *v, vfs_ino dir, off_t off, char *name,
-		      vfs_ino *ino)
+static int next_entry(struct vfs *v, const struct request *r, bool may_wait,
+		      off_t off, char *name, vfs_ino *ino)
 {
 	if (off < 2) {
 		strcpy(name, off == 0 ? "." : "..");
-		*ino = dir;
+		*ino = r->ino;
 		return 0;
 	}
-	return vfs_entry(v, dir, (uint64_t)off - 2, name, ino, NULL);
+	return vfs_entry(v, r->ino, (uint64_t)off - 2, may_wait, &r->job.cancel,
+			 name, ino, NULL);
 }
 
 static size_t add_entry(fuse_req_t req, char *buf, size_t size, off_t off,
@@ -48,48 +50,64 @@ static size_t add_entry(fuse_req_t req, char *buf, size_t size, off_t off,
 	return fuse_add_direntry_plus(req, buf, size, name, &ent, off + 1);
 }
 
-static void list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-		     bool plus)
+/* False: it has to wait for something to be computed. */
+static bool list_dir(struct request *r, bool may_wait)
 {
 	char name[512];
-	char *buf = malloc(size);
+	char *buf = malloc(r->size);
 	size_t used = 0;
 	vfs_ino child;
-	int rc = 0;
+	off_t off;
+	int rc = buf ? 0 : -ENOMEM;
 
-	if (!buf) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	for (;; off++) {
+	for (off = r->off; rc == 0; off++) {
 		size_t n;
 
-		rc = next_entry(vfs_of(req), ino, off, name, &child);
+		rc = next_entry(vfs_of(r->req), r, may_wait, off, name, &child);
 		if (rc < 0)
 			break;
-		n = add_entry(req, buf + used, size - used, off, name, child,
-			      plus);
-		if (n > size - used)
+		n = add_entry(r->req, buf + used, r->size - used, off, name,
+			      child, r->plus);
+		if (n > r->size - used)
 			break;
 		used += n;
 	}
+	if (rc == -EAGAIN && !may_wait) {
+		free(buf);
+		return false;
+	}
+	if (may_wait)
+		end_interrupts(r);
 	if (rc < 0 && rc != -ENOENT && used == 0)
-		fuse_reply_err(req, -rc);
+		fuse_reply_err(r->req, -rc);
 	else
-		fuse_reply_buf(req, buf, used);
+		fuse_reply_buf(r->req, buf, used);
 	free(buf);
+	return true;
+}
+
+static void late_list(struct job *j)
+{
+	list_dir((struct request *)j, true);
 }
 
 void serve_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		   struct fuse_file_info *fi)
 {
+	struct request r = {.req = req, .ino = ino, .size = size, .off = off};
+
 	(void)fi;
-	list_dir(req, ino, size, off, false);
+	if (!list_dir(&r, false))
+		defer(&r, late_list);
 }
 
 void serve_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		       struct fuse_file_info *fi)
 {
+	struct request r = {
+		.req = req, .ino = ino, .size = size, .off = off, .plus = true};
+
 	(void)fi;
-	list_dir(req, ino, size, off, true);
+	if (!list_dir(&r, false))
+		defer(&r, late_list);
 }

@@ -28,8 +28,10 @@ struct request {
 	fuse_ino_t ino;
 	struct fuse_file_info fi;
 	struct blob *blob; /* read: owned */
+	char *name;	   /* lookup: owned */
 	size_t size;
 	off_t off;
+	bool plus; /* readdir: with attributes */
 };
 
 struct server *server_of(fuse_req_t req);

@@ -14,14 +14,18 @@
 static void late_open(struct job *j)
 {
 	struct request *r = (struct request *)j;
-	struct blob *b;
+	struct blob *b = NULL;
 	int rc = vfs_open(vfs_of(r->req), r->ino, true, &j->cancel, &b, NULL);
 
+	if (rc == 0)
+		rc = vfs_prepare(b, &j->cancel, NULL);
 	end_interrupts(r);
-	if (rc < 0)
-		fuse_reply_err(r->req, -rc);
-	else
+	if (rc == 0) {
 		reply_open(r->req, r->ino, b, false, &r->fi);
+		return;
+	}
+	blob_unref(b);
+	fuse_reply_err(r->req, -rc);
 }
 
 static void open_to_write(fuse_req_t req, fuse_ino_t ino,
@@ -61,6 +65,15 @@ void serve_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	rc = vfs_open(vfs_of(req), ino, false, NULL, &b, NULL);
+	/*
+	 * What is still to be computed is so while its reader opens it: reads go
+	 * through the page cache, ahead of the reader, and the kernel would not
+	 * tell us that it was interrupted or is gone.
+	 */
+	if (rc == 0 && vfs_is_pending(b)) {
+		blob_unref(b);
+		rc = -EAGAIN;
+	}
 	if (rc == -EAGAIN)
 		defer(&(struct request){.req = req, .ino = ino, .fi = *fi},
 		      late_open);

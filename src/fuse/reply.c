@@ -68,6 +68,7 @@ void defer(const struct request *r, void (*work)(struct job *))
 
 	if (!copy) {
 		blob_unref(r->blob);
+		free(r->name);
 		fuse_reply_err(r->req, ENOMEM);
 		return;
 	}

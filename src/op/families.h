@@ -22,6 +22,7 @@
 	X(matmul)							       \
 	X(ml)								       \
 	X(ml_label)							       \
+	X(ml_map)							       \
 	X(ml_more)							       \
 	X(ml_tree)							       \
 	X(ms_attention)							       \

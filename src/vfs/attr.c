@@ -61,8 +61,8 @@ static uint64_t param_size(const struct mount *m, const struct place *p)
 
 /* ---- opening ---- */
 
-static int upload_open(struct vfs *v, const struct place *p,
-		       struct blob **out, struct err *e)
+static int upload_open(struct vfs *v, const struct place *p, struct blob **out,
+		       struct err *e)
 {
 	struct upload *u = NULL;
 	int rc = -ENOENT;
@@ -117,6 +117,8 @@ int vfs_open(struct vfs *v, vfs_ino ino, bool may_wait,
 	case AREA_UPLOAD:
 		*out = NULL;
 		return upload_open(v, &p, out, e);
+	case AREA_ITEM:
+		return item_open(v, &p, may_wait, cancel, out, e);
 	default:
 		if (p.area < AREA_ENTRY)
 			return err_set(e, EISDIR, "a directory");
@@ -189,7 +191,9 @@ static nlink_t dir_links(struct vfs *v, const struct place *p)
 		return 7;
 	if (id == TREE_COUNT || mount_tree(m, id, &t, NULL) < 0)
 		return 2;
-	return 2 + tree_count_dirs(t, p->id);
+	return 2 + tree_count_kind(t, p->id, ENTRY_DIR) +
+	       (p->area == AREA_PATCH ? 0
+				      : tree_count_kind(t, p->id, ENTRY_ITEMS));
 }
 
 static void stat_dir(struct vfs *v, const struct place *p, struct stat *st)
@@ -198,10 +202,12 @@ static void stat_dir(struct vfs *v, const struct place *p, struct stat *st)
 
 	st->st_mode = S_IFDIR | (writable ? 0755 : 0555);
 	st->st_nlink = dir_links(v, p);
+	/* Else the kernel would go on showing what it listed before. */
+	if (p->area == AREA_ITEMS)
+		st->st_mtim.tv_nsec = (long)(items_version(v, p) % 1000000000);
 }
 
-static int stat_link(struct vfs *v, vfs_ino ino, struct stat *st,
-		     struct err *e)
+static int stat_link(struct vfs *v, vfs_ino ino, struct stat *st, struct err *e)
 {
 	struct blob *target;
 	int rc = vfs_readlink(v, ino, &target, e);
@@ -214,8 +220,7 @@ static int stat_link(struct vfs *v, vfs_ino ino, struct stat *st,
 	return 0;
 }
 
-static int stat_text(struct vfs *v, vfs_ino ino, struct stat *st,
-		     struct err *e)
+static int stat_text(struct vfs *v, vfs_ino ino, struct stat *st, struct err *e)
 {
 	struct blob *b;
 	int rc = vfs_open(v, ino, false, NULL, &b, e);
@@ -247,8 +252,7 @@ static int stat_upload(struct vfs *v, const struct place *p, struct stat *st,
 }
 
 static int stat_value(struct vfs *v, const struct place *p, bool may_wait,
-		      const atomic_bool *cancel, struct stat *st,
-		      struct err *e)
+		      const atomic_bool *cancel, struct stat *st, struct err *e)
 {
 	struct mount *m = &v->mounts[p->mount];
 	const struct tree *t;
@@ -265,9 +269,25 @@ static int stat_value(struct vfs *v, const struct place *p, bool may_wait,
 	return 0;
 }
 
+/* As of a value: what cannot be had is empty, and opening it tells why. */
+static int stat_item(struct vfs *v, const struct place *p, bool may_wait,
+		     const atomic_bool *cancel, struct stat *st, struct err *e)
+{
+	struct blob *b;
+	int rc = item_open(v, p, may_wait, cancel, &b, e);
+
+	if (rc == -EAGAIN || rc == -EINTR || rc == -ENOENT)
+		return rc;
+	if (rc == 0) {
+		st->st_size = (off_t)b->size;
+		blob_unref(b);
+	}
+	return 0;
+}
+
 static int stat_file(struct vfs *v, vfs_ino ino, const struct place *p,
-		     bool may_wait, const atomic_bool *cancel,
-		     struct stat *st, struct err *e)
+		     bool may_wait, const atomic_bool *cancel, struct stat *st,
+		     struct err *e)
 {
 	struct mount *m = &v->mounts[p->mount];
 
@@ -282,6 +302,8 @@ static int stat_file(struct vfs *v, vfs_ino ino, const struct place *p,
 		return stat_value(v, p, may_wait, cancel, st, e);
 	case AREA_UPLOAD:
 		return stat_upload(v, p, st, e);
+	case AREA_ITEM:
+		return stat_item(v, p, may_wait, cancel, st, e);
 	case AREA_REPORT:
 		return stat_text(v, ino, st, e);
 	default:
@@ -299,6 +321,7 @@ static bool is_dir(const struct place *p)
 	case AREA_RUNS:
 	case AREA_RUN:
 	case AREA_PATCH:
+	case AREA_ITEMS:
 		return true;
 	default:
 		return p->area >= AREA_DIR && p->area < AREA_ENTRY;
@@ -351,8 +374,8 @@ static bool param_xattr(const struct param *p, enum xattr x, struct text *out)
 		text_add(out, shape);
 		return true;
 	case X_DTYPE:
-		text_add(out, p->dtype_text ? p->dtype_text
-					    : dtype_name(t.dtype));
+		text_add(out,
+			 p->dtype_text ? p->dtype_text : dtype_name(t.dtype));
 		return true;
 	case X_SOURCE:
 		if (has_range)
@@ -389,8 +412,7 @@ static bool object_xattr(struct vfs *v, const struct place *p, enum xattr x,
 	return mod->type != NULL;
 }
 
-int vfs_listxattr(struct vfs *v, vfs_ino ino, struct blob **out,
-		  struct err *e)
+int vfs_listxattr(struct vfs *v, vfs_ino ino, struct blob **out, struct err *e)
 {
 	struct place p = place_of(v, ino);
 	struct text names = {0};

@@ -17,11 +17,6 @@ static int read_only(struct err *e)
 	return err_set(e, EROFS, "read-only");
 }
 
-static bool takes_uploads(const struct place *p)
-{
-	return p->area == AREA_PATCH || place_tree(p) == TREE_IN;
-}
-
 /* vfs.lock held. */
 static struct vrun *live_run(struct vfs *v, uint32_t number)
 {
@@ -38,13 +33,13 @@ static struct upload *live_upload(struct vfs *v, const struct place *p)
 }
 
 /* A name of in/ or patch/ that may be written; else why not. */
-static int check_name(struct vfs *v, const struct place *dir,
-		      const char *name, struct err *e)
+static int check_name(struct vfs *v, const struct place *dir, const char *name,
+		      struct err *e)
 {
 	struct mount *m = &v->mounts[dir->mount];
 	size_t view;
 
-	if (!takes_uploads(dir))
+	if (!takes_uploads(v, dir))
 		return read_only(e);
 	if (dir->area == AREA_PATCH &&
 	    patched_value(m, dir->id, name, &view) == NO_VALUE)
@@ -65,9 +60,9 @@ int vfs_create(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,
 	pthread_mutex_lock(&v->lock);
 	r = live_run(v, p.run);
 	if (r)
-		u = upload_find(r, p.area == AREA_PATCH, p.id, name);
+		u = upload_find(r, &p, name);
 	if (r && !u)
-		u = upload_new(r, p.area == AREA_PATCH, p.id, name, e);
+		u = upload_new(r, &p, name, e);
 	if (u) {
 		u->nwriters++;
 		*out = place_ino(&(struct place){.mount = p.mount,
@@ -203,6 +198,7 @@ void vfs_release(struct vfs *v, vfs_ino ino)
 int vfs_unlink(struct vfs *v, vfs_ino dir, const char *name, struct err *e)
 {
 	struct place p = ino_place(dir);
+	bool may_hold = takes_uploads(v, &p);
 	struct upload *u = NULL;
 	struct vrun *r;
 	uint32_t id = 0;
@@ -211,8 +207,8 @@ int vfs_unlink(struct vfs *v, vfs_ino dir, const char *name, struct err *e)
 		return read_only(e);
 	pthread_mutex_lock(&v->lock);
 	r = live_run(v, p.run);
-	if (r && takes_uploads(&p))
-		u = upload_find(r, p.area == AREA_PATCH, p.id, name);
+	if (r && may_hold)
+		u = upload_find(r, &p, name);
 	if (u)
 		id = u->id;
 	pthread_mutex_unlock(&v->lock);

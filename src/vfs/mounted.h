@@ -7,7 +7,7 @@
  *	mount:8  area:6  run:14  view:4  id:32
  *
  * where id is a parameter, a value, a directory or an entry of the area's
- * tree, or an upload, as the area says.  Areas are never 0.
+ * tree, an upload or an item, as the area says.  Areas are never 0.
  *
  * Trees are built when somebody first looks at them, under mount.lock, and
  * immutable from then on.  vfs.lock guards the list of runs and everything in
@@ -29,6 +29,8 @@
 #include "vfs/tree.h"
 
 struct blob;
+struct engine;
+struct items;
 struct model;
 struct run;
 
@@ -56,6 +58,8 @@ enum area {
 	AREA_VALUE,  /* a view of a value of a run; id: the value */
 	AREA_PATCH,  /* run/NAME/patch/…; id: directory of TREE_ACT */
 	AREA_UPLOAD, /* a file somebody wrote; id: the upload */
+	AREA_ITEMS,  /* a directory of a container's elements; id: the item */
+	AREA_ITEM,   /* a view of an element of a container; id: the item */
 	AREA_DIR,    /* AREA_DIR + tree: a directory; id: the directory */
 	AREA_ENTRY = AREA_DIR + TREE_COUNT, /* + tree: an entry; id: it */
 };
@@ -81,9 +85,12 @@ struct mount {
 	const char *name;
 	char *path;
 	struct model *model;
+	struct engine *en; /* NULL: no run/ */
 	time_t mtime;
 	pthread_mutex_t lock;
 	struct tree *trees[TREE_COUNT];
+	bool *is_container; /* per value; with the first tree of a run */
+	struct items *items; /* with the first item */
 	/* Entry of an object, its first name where it has several. */
 	uint32_t *param_entry; /* with TREE_MODEL */
 	uint32_t *value_entry; /* with TREE_ACT */
@@ -99,8 +106,8 @@ enum top_text { TEXT_README, TEXT_INFO, TEXT_NODES, TEXT_DOT };
 struct upload {
 	struct upload *next;
 	uint32_t id;
-	uint32_t dir; /* of TREE_IN (in/) or TREE_ACT (patch/) */
-	bool is_patch;
+	enum area area; /* of the directory: in/, patch/ or AREA_ITEMS in in/ */
+	uint32_t dir;	/* its id there */
 	char *name;
 	char *data; /* what is being written */
 	size_t len, cap;
@@ -207,20 +214,59 @@ int value_open(struct vfs *v, const struct place *p, bool may_wait,
 int value_size(struct vfs *v, const struct place *p, bool may_wait,
 	       const atomic_bool *cancel, uint64_t *out, struct err *e);
 
+/* ---- items.c: what sequences, optionals and maps hold ---- */
+#define NO_ITEM ((uint32_t)-1)
+
+/* The number of a value that is a container. */
+int item_of_value(struct mount *m, value_id id, uint32_t *out, struct err *e);
+/* The value, where the item is one; false for a part of one. */
+bool item_is_value(struct mount *m, uint32_t item, value_id *out);
+void items_free(struct items *t);
+/* As vfs_lookup and vfs_entry, in a directory of elements. */
+int items_lookup(struct vfs *v, const struct place *dir, const char *name,
+		 bool may_wait, const atomic_bool *cancel, vfs_ino *out,
+		 struct err *e);
+int items_entry(struct vfs *v, const struct place *dir, uint64_t i,
+		bool may_wait, const atomic_bool *cancel, char *name,
+		vfs_ino *ino, struct err *e);
+/* As vfs_open. */
+int item_open(struct vfs *v, const struct place *p, bool may_wait,
+	      const atomic_bool *cancel, struct blob **out, struct err *e);
+/* Changes when the elements do. */
+uint64_t items_version(struct vfs *v, const struct place *p);
+
+/* ---- elements.c: containers that are given by their elements ---- */
+/*
+ * vfs.lock not held.  Binds what the files in a directory of in/ make
+ * together; one of them (or none) has just been closed and holds `fresh`.
+ */
+int elements_bind(struct vfs *v, uint32_t run, struct mount *m, uint32_t item,
+		  const char *name, struct blob *fresh, struct err *e);
+
 /* ---- uploads.c; vfs.lock held where it says so ---- */
-struct upload *upload_find(struct vrun *r, bool is_patch, uint32_t dir,
+struct upload *upload_find(struct vrun *r, const struct place *dir,
 			   const char *name); /* locked */
 struct upload *upload_get(struct vrun *r, uint32_t id); /* locked */
-struct upload *upload_nth(struct vrun *r, bool is_patch, uint32_t dir,
+struct upload *upload_nth(struct vrun *r, const struct place *dir,
 			  uint64_t i); /* locked */
 void uploads_free(struct vrun *r); /* locked */
-struct upload *upload_new(struct vrun *r, bool is_patch, uint32_t dir,
+struct upload *upload_new(struct vrun *r, const struct place *dir,
 			  const char *name, struct err *e); /* locked */
+/* True for a directory that can be written to. */
+bool takes_uploads(const struct vfs *v, const struct place *dir);
 int upload_commit(struct vfs *v, uint32_t run, uint32_t id, struct err *e);
 int upload_remove(struct vfs *v, uint32_t run, uint32_t id, struct err *e);
 /* The value a name in patch/ stands for; NO_VALUE: none. */
 value_id patched_value(struct mount *m, uint32_t dir, const char *name,
 		       size_t *view);
+
+/* ---- inner.c ---- */
+/* Adds what is inside the node's subgraphs; node_dir: of each node. */
+int add_inner(struct mount *m, struct tree *t, bool is_act,
+	      const uint32_t *module_dirs, struct err *e);
+/* Adds a value under a directory, as what it is. */
+int add_value(struct mount *m, struct tree *t, uint32_t dir, const char *name,
+	      size_t len, value_id id, struct err *e);
 
 /* Views that in/ shows of an input: .shape and .dtype, not the data. */
 #define FIRST_TYPE_VIEW 2u

@@ -270,13 +270,17 @@ static const struct blob_ops lazy_ops = {
 	.slow = true,
 };
 
-bool vfs_is_slow(struct blob *b)
+bool vfs_is_pending(struct blob *b)
 {
 	struct lazy_blob *l = (struct lazy_blob *)b;
 
-	if (b->ops != &lazy_ops)
-		return b->ops->slow;
-	return !lazy_content(l) && !run_is_ready(l->run, l->value);
+	return b->ops == &lazy_ops && !lazy_content(l) &&
+	       !run_is_ready(l->run, l->value);
+}
+
+bool vfs_is_slow(struct blob *b)
+{
+	return b->ops == &lazy_ops ? vfs_is_pending(b) : b->ops->slow;
 }
 
 int vfs_prepare(struct blob *b, const atomic_bool *cancel, struct err *e)
@@ -372,7 +376,9 @@ static int open_described(struct run *r, const struct place *p,
 int value_open(struct vfs *v, const struct place *p, bool may_wait,
 	       const atomic_bool *cancel, struct blob **out, struct err *e)
 {
-	const struct graph *g = v->mounts[p->mount].model->graph;
+	value_id own;
+	const struct graph *where =
+		graph_locate(v->mounts[p->mount].model->graph, p->id, &own);
 	struct run *r = run_of(v, p->run);
 	struct tensor t;
 	uint64_t size;
@@ -381,7 +387,7 @@ int value_open(struct vfs *v, const struct place *p, bool may_wait,
 	if (!r)
 		return err_set(e, ENOENT, "the run has ended");
 	if (!views[p->view]->needs_data) {
-		rc = open_described(r, p, &g->values[p->id], may_wait, cancel,
+		rc = open_described(r, p, &where->values[own], may_wait, cancel,
 				    out, e);
 		run_unref(r);
 		return rc;

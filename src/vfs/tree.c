@@ -18,6 +18,8 @@
 /* Directories above a file; a path of more cannot be opened anyway. */
 #define PATH_PARTS_MAX 2048
 
+#define KINDS (ENTRY_PLAIN + 1)
+
 struct entry {
 	const char *name; /* raw while building, then encoded */
 	uint32_t len;
@@ -29,8 +31,8 @@ struct entry {
 struct dir {
 	uint32_t entry;
 	uint32_t object;
-	uint32_t first; /* of its entries */
-	uint32_t ndirs, nviewed, nplain;
+	uint32_t first;	       /* of its entries */
+	uint32_t count[KINDS]; /* entries, by kind */
 };
 
 struct tree {
@@ -78,7 +80,7 @@ void tree_free(struct tree *t)
 static int add_entry(struct tree *t, struct entry x, struct err *e)
 {
 	int rc = array_grow(&t->entries, &t->cap_entries, t->nentries,
-		      sizeof(*t->entries), e);
+			    sizeof(*t->entries), e);
 
 	if (rc < 0)
 		return rc;
@@ -106,7 +108,8 @@ static int add_dir(struct tree *t, uint32_t parent, const char *name,
 		   size_t len, uint32_t object, uint32_t *out, struct err *e)
 {
 	uint32_t id = t->ndirs;
-	int rc = array_grow(&t->dirs, &t->cap_dirs, t->ndirs, sizeof(*t->dirs), e);
+	int rc = array_grow(&t->dirs, &t->cap_dirs, t->ndirs, sizeof(*t->dirs),
+			    e);
 
 	if (rc == 0)
 		rc = add_entry(t,
@@ -175,8 +178,8 @@ int tree_add_path(struct tree *t, enum entry_kind kind, const char *name,
 	return tree_add(t, dir, kind, leaf.part, leaf.part_len, ref, e);
 }
 
-int tree_dir_path(struct tree *t, const char *name, size_t len,
-		  uint32_t object, uint32_t *out, struct err *e)
+int tree_dir_path(struct tree *t, const char *name, size_t len, uint32_t object,
+		  uint32_t *out, struct err *e)
 {
 	struct name_iter leaf;
 	uint32_t dir;
@@ -192,52 +195,83 @@ int tree_dir_path(struct tree *t, const char *name, size_t len,
 
 /* ---- freezing ---- */
 
-static int rank_of(enum entry_kind kind)
+static uint32_t count_entries(const struct dir *d)
 {
-	return kind == ENTRY_DIR ? 0 : kind == ENTRY_VIEWED ? 1 : 2;
+	uint32_t k, n = 0;
+
+	for (k = 0; k < KINDS; k++)
+		n += d->count[k];
+	return n;
+}
+
+/* Of the entries of a directory, the first of a kind. */
+static uint32_t first_of(const struct dir *d, enum entry_kind kind)
+{
+	uint32_t k, at = d->first;
+
+	for (k = 0; k < (uint32_t)kind; k++)
+		at += d->count[k];
+	return at;
 }
 
 /* Entries of a directory become neighbours, in the order of their kinds. */
 static int group_entries(struct tree *t, struct err *e)
 {
 	struct entry *out = calloc((size_t)t->nentries + 1, sizeof(*out));
-	uint32_t *next[3];
-	uint32_t i, first = 0;
+	uint32_t *next = calloc((size_t)t->ndirs, KINDS * sizeof(*next));
+	uint32_t i, k, first = 0;
 
-	if (!out)
-		return err_nomem(e, t->nentries * sizeof(*out));
-	for (i = 0; i < t->nentries; i++) {
-		struct dir *d = &t->dirs[t->entries[i].parent];
-		int k = rank_of((enum entry_kind)t->entries[i].kind);
-
-		*(k == 0 ? &d->ndirs : k == 1 ? &d->nviewed : &d->nplain) += 1;
-	}
-	next[0] = calloc(3 * (size_t)t->ndirs, sizeof(**next));
-	if (!next[0]) {
+	if (!out || !next) {
 		free(out);
-		return err_nomem(e, t->ndirs);
+		free(next);
+		return err_nomem(e, t->nentries * sizeof(*out));
 	}
-	next[1] = next[0] + t->ndirs;
-	next[2] = next[1] + t->ndirs;
+	for (i = 0; i < t->nentries; i++)
+		t->dirs[t->entries[i].parent].count[t->entries[i].kind]++;
 	for (i = 0; i < t->ndirs; i++) {
 		struct dir *d = &t->dirs[i];
 
 		d->first = first;
-		next[0][i] = first;
-		next[1][i] = next[0][i] + d->ndirs;
-		next[2][i] = next[1][i] + d->nviewed;
-		first = next[2][i] + d->nplain;
+		for (k = 0; k < KINDS; k++)
+			next[i * KINDS + k] = first_of(d, (enum entry_kind)k);
+		first += count_entries(d);
 	}
 	for (i = 0; i < t->nentries; i++) {
 		const struct entry *x = &t->entries[i];
-		int k = rank_of((enum entry_kind)x->kind);
 
-		out[next[k][x->parent]++] = *x;
+		out[next[x->parent * KINDS + x->kind]++] = *x;
 	}
-	free(next[0]);
+	free(next);
 	free(t->entries);
 	t->entries = out;
 	return 0;
+}
+
+/* Whether an entry of this kind has a file for this view. */
+static bool has_view(enum entry_kind kind, size_t view)
+{
+	if (kind == ENTRY_ITEMS)
+		return !views[view]->needs_data || view == 0;
+	return kind == ENTRY_VIEWED || view == 0;
+}
+
+static size_t count_views(enum entry_kind kind)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < nviews; i++)
+		n += has_view(kind, i);
+	return n;
+}
+
+/* File number i of an entry: which view it is. */
+static size_t nth_view(enum entry_kind kind, size_t i)
+{
+	size_t view = 0;
+
+	while (!has_view(kind, view) || i-- > 0)
+		view++;
+	return view;
 }
 
 /* True when this name, or one of its views, is taken in the directory. */
@@ -248,13 +282,13 @@ static bool is_taken(const struct map *taken, enum entry_kind kind,
 	uint64_t next;
 	size_t i;
 
-	if (kind != ENTRY_VIEWED)
-		return map_get(taken, name, len, &next);
-	for (i = 0; i < nviews; i++) {
+	if (map_get(taken, name, len, &next))
+		return true;
+	for (i = 1; i < nviews; i++) {
 		int n = snprintf(buf, sizeof(buf), "%s%s", name,
 				 views[i]->suffix);
 
-		if (map_get(taken, buf, (size_t)n, &next))
+		if (has_view(kind, i) && map_get(taken, buf, (size_t)n, &next))
 			return true;
 	}
 	return false;
@@ -263,17 +297,18 @@ static bool is_taken(const struct map *taken, enum entry_kind kind,
 static int take(struct tree *t, struct map *taken, enum entry_kind kind,
 		const char *name, struct err *e)
 {
-	size_t i, n = kind == ENTRY_VIEWED ? nviews : 1;
+	size_t i;
 
-	for (i = 0; i < n; i++) {
-		const char *suffix = kind == ENTRY_VIEWED ? views[i]->suffix
-							  : "";
+	for (i = 0; i < nviews; i++) {
+		const char *suffix = views[i]->suffix;
 		char buf[NAME_BUFFER + 16];
 		int len = snprintf(buf, sizeof(buf), "%s%s", name, suffix);
-		const char *key = *suffix ? arena_strndup(t->arena, buf,
-							  (size_t)len)
-					  : name;
+		const char *key = name;
 
+		if (!has_view(kind, i))
+			continue;
+		if (*suffix)
+			key = arena_strndup(t->arena, buf, (size_t)len);
 		if (!key || map_add(taken, key, (size_t)len, 1) < 0)
 			return err_nomem(e, (size_t)len);
 	}
@@ -310,13 +345,13 @@ static int name_entry(struct tree *t, struct entry *x, struct map *taken,
 	return take(t, taken, kind, x->name, e);
 }
 
-static int name_range(struct tree *t, uint32_t first, uint32_t n,
+static int name_range(struct tree *t, const struct dir *d, enum entry_kind kind,
 		      struct map *taken, struct err *e)
 {
-	uint32_t i;
+	uint32_t i, first = first_of(d, kind);
 	int rc = 0;
 
-	for (i = 0; rc == 0 && i < n; i++)
+	for (i = 0; rc == 0 && i < d->count[kind]; i++)
 		rc = name_entry(t, &t->entries[first + i], taken, e);
 	return rc;
 }
@@ -327,16 +362,13 @@ static int name_range(struct tree *t, uint32_t first, uint32_t n,
  */
 static int name_entries(struct tree *t, const struct dir *d, struct err *e)
 {
-	uint32_t viewed = d->first + d->ndirs;
+	static const enum entry_kind order[KINDS] = {ENTRY_DIR, ENTRY_PLAIN,
+						     ENTRY_VIEWED, ENTRY_ITEMS};
 	struct map *taken = map_new();
-	int rc = taken ? 0 : err_nomem(e, sizeof(*d));
+	int k, rc = taken ? 0 : err_nomem(e, sizeof(*d));
 
-	if (rc == 0)
-		rc = name_range(t, d->first, d->ndirs, taken, e);
-	if (rc == 0)
-		rc = name_range(t, viewed + d->nviewed, d->nplain, taken, e);
-	if (rc == 0)
-		rc = name_range(t, viewed, d->nviewed, taken, e);
+	for (k = 0; rc == 0 && k < KINDS; k++)
+		rc = name_range(t, d, order[k], taken, e);
 	map_free(taken);
 	return rc;
 }
@@ -371,9 +403,8 @@ int tree_freeze(struct tree *t, struct err *e)
 		rc = name_entries(t, d, e);
 		if (rc < 0)
 			return rc;
-		qsort_r(t->sorted + d->first,
-			d->ndirs + d->nviewed + d->nplain, sizeof(*t->sorted),
-			compare_names, t->entries);
+		qsort_r(t->sorted + d->first, count_entries(d),
+			sizeof(*t->sorted), compare_names, t->entries);
 	}
 	map_free(t->index);
 	t->index = NULL;
@@ -386,7 +417,7 @@ static uint32_t find_name(const struct tree *t, uint32_t dir, const char *name,
 			  size_t len)
 {
 	const struct dir *d = &t->dirs[dir];
-	uint32_t lo = 0, hi = d->ndirs + d->nviewed + d->nplain;
+	uint32_t lo = 0, hi = count_entries(d);
 
 	while (lo < hi) {
 		uint32_t mid = lo + (hi - lo) / 2;
@@ -417,7 +448,8 @@ bool tree_lookup(const struct tree *t, uint32_t dir, const char *name,
 	if (view == 0)
 		return false;
 	id = find_name(t, dir, name, stem);
-	if (id == NO_ENTRY || t->entries[id].kind != ENTRY_VIEWED)
+	if (id == NO_ENTRY ||
+	    !has_view((enum entry_kind)t->entries[id].kind, view))
 		return false;
 	*out = (struct tree_hit){.entry = id, .view = view};
 	return true;
@@ -427,34 +459,36 @@ bool tree_list(const struct tree *t, uint32_t dir, uint64_t i,
 	       struct tree_hit *out)
 {
 	const struct dir *d = &t->dirs[dir];
-	uint64_t viewed = (uint64_t)d->nviewed * nviews;
+	int k;
 
-	*out = (struct tree_hit){0};
-	if (i < d->ndirs) {
-		out->entry = d->first + (uint32_t)i;
-		return true;
+	for (k = 0; k < KINDS; k++) {
+		enum entry_kind kind = (enum entry_kind)k;
+		uint64_t per = count_views(kind), n = d->count[k] * per;
+
+		if (i < n) {
+			out->entry = first_of(d, kind) + (uint32_t)(i / per);
+			out->view = nth_view(kind, (size_t)(i % per));
+			return true;
+		}
+		i -= n;
 	}
-	i -= d->ndirs;
-	if (i < viewed) {
-		out->entry = d->first + d->ndirs + (uint32_t)(i / nviews);
-		out->view = (size_t)(i % nviews);
-		return true;
-	}
-	i -= viewed;
-	out->entry = d->first + d->ndirs + d->nviewed + (uint32_t)i;
-	return i < d->nplain;
+	return false;
 }
 
 uint64_t tree_count(const struct tree *t, uint32_t dir)
 {
-	const struct dir *d = &t->dirs[dir];
+	uint64_t n = 0;
+	int k;
 
-	return d->ndirs + (uint64_t)d->nviewed * nviews + d->nplain;
+	for (k = 0; k < KINDS; k++)
+		n += t->dirs[dir].count[k] * count_views((enum entry_kind)k);
+	return n;
 }
 
-uint32_t tree_count_dirs(const struct tree *t, uint32_t dir)
+uint32_t tree_count_kind(const struct tree *t, uint32_t dir,
+			 enum entry_kind kind)
 {
-	return t->dirs[dir].ndirs;
+	return t->dirs[dir].count[kind];
 }
 
 enum entry_kind tree_kind(const struct tree *t, uint32_t entry)

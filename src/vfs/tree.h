@@ -4,7 +4,7 @@
  * frozen: encoded, freed of collisions, and searchable.
  *
  * A directory lists its subdirectories, then its viewed entries (each of them
- * one file per view), then the others.
+ * one file per view), then containers, then the others.
  */
 #ifndef VFS_TREE_H
 #define VFS_TREE_H
@@ -23,6 +23,8 @@ struct tree;
 enum entry_kind {
 	ENTRY_DIR,    /* ref: index of the directory */
 	ENTRY_VIEWED, /* ref: a parameter or value; a file for every view */
+	ENTRY_ITEMS,  /* ref: a value made of others: a directory where its raw
+			 bytes would be, .shape and .dtype */
 	ENTRY_PLAIN,  /* ref: whatever the owner of the tree means by it */
 };
 
@@ -56,7 +58,9 @@ bool tree_list(const struct tree *t, uint32_t dir, uint64_t i,
 	       struct tree_hit *out);
 /* Files in a directory, its subdirectories included. */
 uint64_t tree_count(const struct tree *t, uint32_t dir);
-uint32_t tree_count_dirs(const struct tree *t, uint32_t dir);
+/* Entries of one kind in a directory. */
+uint32_t tree_count_kind(const struct tree *t, uint32_t dir,
+			 enum entry_kind kind);
 
 enum entry_kind tree_kind(const struct tree *t, uint32_t entry);
 uint32_t tree_ref(const struct tree *t, uint32_t entry);

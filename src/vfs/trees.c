@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "modelfs/blob.h"
+#include "modelfs/dtype.h"
 #include "modelfs/model.h"
+#include "modelfs/run.h"
 #include "modelfs/view.h"
 #include "vfs/mounted.h"
 
@@ -51,7 +53,9 @@ static uint32_t *index_refs(const struct tree *t, uint32_t nrefs,
 	for (i = 0; index && i < tree_nentries(t); i++) {
 		uint32_t ref = tree_ref(t, i);
 
-		if (tree_kind(t, i) != ENTRY_VIEWED || ref >= nrefs)
+		if ((tree_kind(t, i) != ENTRY_VIEWED &&
+		     tree_kind(t, i) != ENTRY_ITEMS) ||
+		    ref >= nrefs)
 			continue;
 		index[ref] = i;
 		if (counts)
@@ -71,22 +75,51 @@ static int index_tree(struct mount *m, enum tree_id id, struct tree *t,
 			return err_nomem(e, m->model->nparams);
 	}
 	if (id == TREE_ACT && g) {
-		m->value_links = calloc((size_t)g->nvalues + 1,
-					sizeof(*m->value_links));
+		m->value_links =
+			calloc((size_t)g->nall + 1, sizeof(*m->value_links));
 		if (!m->value_links)
-			return err_nomem(e, g->nvalues);
-		m->value_entry = index_refs(t, g->nvalues, m->value_links);
+			return err_nomem(e, g->nall);
+		m->value_entry = index_refs(t, g->nall, m->value_links);
 		if (!m->value_entry)
-			return err_nomem(e, g->nvalues);
+			return err_nomem(e, g->nall);
 	}
 	return 0;
+}
+
+/* Values that are made of others, as far as types tell ahead of time. */
+static int find_containers(struct mount *m, struct err *e)
+{
+	const struct graph *g = m->model->graph;
+	struct run *r;
+	uint32_t i;
+	int rc;
+
+	if (m->is_container || !g || !m->en)
+		return 0;
+	rc = run_new(m->en, m->model, &r, e);
+	if (rc < 0)
+		return rc;
+	m->is_container = calloc((size_t)g->nall + 1, sizeof(bool));
+	for (i = 0; m->is_container && i < g->nall; i++) {
+		struct tensor t;
+
+		run_describe(r, i, &t, NULL);
+		m->is_container[i] =
+			dtype_info(t.dtype)->class == CLASS_CONTAINER;
+	}
+	run_unref(r);
+	return m->is_container ? 0 : err_nomem(e, g->nall);
 }
 
 static int build(struct mount *m, enum tree_id id, struct err *e)
 {
 	struct tree *t = tree_new();
-	int rc = t ? kinds[id].build(m, t, e) : err_nomem(e, 64);
+	int rc = t ? 0 : err_nomem(e, 64);
 
+	if (rc == 0 && id >= TREE_IN)
+		rc = find_containers(m, e);
+	if (rc == 0)
+		rc = kinds[id].build(m, t, e);
 	if (rc == 0)
 		rc = tree_freeze(t, e);
 	if (rc == 0)
@@ -123,6 +156,8 @@ void mount_free(struct mount *m)
 	free(m->param_entry);
 	free(m->value_entry);
 	free(m->value_links);
+	free(m->is_container);
+	items_free(m->items);
 	free(m->module_dir);
 	free(m->module_nelems);
 	free(m->node_dir);
@@ -154,8 +189,8 @@ int build_config(struct mount *m, struct tree *t, struct err *e)
 	uint32_t i = 0;
 
 	for (c = m->model->config; c; c = c->next) {
-		int rc = tree_add_path(t, ENTRY_PLAIN, c->name,
-				       strlen(c->name), i++, e);
+		int rc = tree_add_path(t, ENTRY_PLAIN, c->name, strlen(c->name),
+				       i++, e);
 
 		if (rc < 0)
 			return rc;
@@ -211,8 +246,8 @@ static int add_params(const struct model *m, struct tree *t,
 
 	for (i = 0; i < m->nparams; i++) {
 		const struct param *p = m->params[i];
-		int rc = tree_add(t, dirs[p->module->id], ENTRY_VIEWED,
-				  p->name, p->name_len, i, e);
+		int rc = tree_add(t, dirs[p->module->id], ENTRY_VIEWED, p->name,
+				  p->name_len, i, e);
 
 		if (rc < 0)
 			return rc;
@@ -296,15 +331,16 @@ int build_tensors(struct mount *m, struct tree *t, struct err *e)
 	return 0;
 }
 
-static int add_values(const struct graph *g, struct tree *t,
-		      const value_id *ids, uint32_t n, struct err *e)
+static int add_named(struct mount *m, struct tree *t, const value_id *ids,
+		     uint32_t n, struct err *e)
 {
 	uint32_t i;
 
 	for (i = 0; i < n; i++) {
-		const char *name = g->values[ids[i]].name;
-		int rc = tree_add_path(t, ENTRY_VIEWED, name, strlen(name),
-				       ids[i], e);
+		const char *name = m->model->graph->values[ids[i]].name;
+		bool items = m->is_container && m->is_container[ids[i]];
+		int rc = tree_add_path(t, items ? ENTRY_ITEMS : ENTRY_VIEWED,
+				       name, strlen(name), ids[i], e);
 
 		if (rc < 0)
 			return rc;
@@ -316,14 +352,14 @@ int build_in(struct mount *m, struct tree *t, struct err *e)
 {
 	const struct graph *g = m->model->graph;
 
-	return add_values(g, t, g->inputs, g->ninputs, e);
+	return add_named(m, t, g->inputs, g->ninputs, e);
 }
 
 int build_out(struct mount *m, struct tree *t, struct err *e)
 {
 	const struct graph *g = m->model->graph;
 
-	return add_values(g, t, g->outputs, g->noutputs, e);
+	return add_named(m, t, g->outputs, g->noutputs, e);
 }
 
 int build_values(struct mount *m, struct tree *t, struct err *e)
@@ -332,16 +368,16 @@ int build_values(struct mount *m, struct tree *t, struct err *e)
 	uint32_t i;
 
 	for (i = 0; i < g->nvalues; i++) {
-		int rc = add_values(g, t, &i, 1, e);
+		int rc = add_named(m, t, &i, 1, e);
 
 		if (rc < 0)
 			return rc;
 	}
-	return 0;
+	return add_inner(m, t, false, NULL, e);
 }
 
-static int add_outputs(const struct module *mod, struct tree *t, uint32_t dir,
-		       struct err *e)
+static int add_outputs(struct mount *m, const struct module *mod,
+		       struct tree *t, uint32_t dir, struct err *e)
 {
 	char name[32];
 	uint32_t i;
@@ -353,8 +389,7 @@ static int add_outputs(const struct module *mod, struct tree *t, uint32_t dir,
 
 		if (mod->outputs[i] == NO_VALUE)
 			continue;
-		rc = tree_add(t, dir, ENTRY_VIEWED, name, (size_t)n,
-			      mod->outputs[i], e);
+		rc = add_value(m, t, dir, name, (size_t)n, mod->outputs[i], e);
 		if (rc < 0)
 			return rc;
 	}
@@ -371,7 +406,9 @@ int build_act(struct mount *m, struct tree *t, struct err *e)
 	if (rc == 0)
 		rc = add_modules(m, t, NULL, dirs, e);
 	for (i = 0; rc == 0 && i < m->model->nmodules; i++)
-		rc = add_outputs(m->model->modules[i], t, dirs[i], e);
+		rc = add_outputs(m, m->model->modules[i], t, dirs[i], e);
+	if (rc == 0)
+		rc = add_inner(m, t, true, dirs, e);
 	free(dirs);
 	return rc;
 }
@@ -452,14 +489,15 @@ static int param_link(struct mount *m, uint32_t param, size_t view,
 static int value_link(struct mount *m, uint32_t id, size_t view,
 		      struct text *out, struct err *e)
 {
-	const struct value *val = &m->model->graph->values[id];
-	enum tree_id where = val->is_input ? TREE_IN : TREE_ACT;
+	const struct graph *g = m->model->graph;
+	const struct value *val = id < g->nvalues ? &g->values[id] : NULL;
+	enum tree_id where = val && val->is_input ? TREE_IN : TREE_ACT;
 	const struct tree *t;
 	struct tree_hit hit;
 	uint64_t i;
 	int rc;
 
-	if (val->param) {
+	if (val && val->param) {
 		text_add(out, "../../");
 		return param_link(m, val->param->id, view, out, e);
 	}
@@ -469,11 +507,11 @@ static int value_link(struct mount *m, uint32_t id, size_t view,
 	text_printf(out, "%s/", tree_dirname(where));
 	hit.entry = where == TREE_ACT ? m->value_entry[id] : NO_ENTRY;
 	for (i = 0; where == TREE_IN && i < tree_nentries(t); i++)
-		if (tree_kind(t, (uint32_t)i) == ENTRY_VIEWED &&
+		if (tree_kind(t, (uint32_t)i) != ENTRY_DIR &&
 		    tree_ref(t, (uint32_t)i) == id)
 			hit.entry = (uint32_t)i;
 	if (hit.entry == NO_ENTRY)
-		return err_set(e, ENOENT, "no node makes %s", val->name);
+		return err_set(e, ENOENT, "no node makes value %u", id);
 	tree_path(t, hit.entry, out);
 	text_add(out, views[view]->suffix);
 	return 0;

@@ -27,14 +27,18 @@
 
 /* ---- the list of a run ---- */
 
-struct upload *upload_find(struct vrun *r, bool is_patch, uint32_t dir,
+static bool is_in(const struct upload *u, const struct place *dir)
+{
+	return u->area == dir->area && u->dir == dir->id;
+}
+
+struct upload *upload_find(struct vrun *r, const struct place *dir,
 			   const char *name)
 {
 	struct upload *u;
 
 	for (u = r->uploads; u; u = u->next)
-		if (u->is_patch == is_patch && u->dir == dir &&
-		    strcmp(u->name, name) == 0)
+		if (is_in(u, dir) && strcmp(u->name, name) == 0)
 			return u;
 	return NULL;
 }
@@ -49,18 +53,17 @@ struct upload *upload_get(struct vrun *r, uint32_t id)
 	return NULL;
 }
 
-struct upload *upload_nth(struct vrun *r, bool is_patch, uint32_t dir,
-			  uint64_t i)
+struct upload *upload_nth(struct vrun *r, const struct place *dir, uint64_t i)
 {
 	struct upload *u;
 
 	for (u = r->uploads; u; u = u->next)
-		if (u->is_patch == is_patch && u->dir == dir && i-- == 0)
+		if (is_in(u, dir) && i-- == 0)
 			return u;
 	return NULL;
 }
 
-struct upload *upload_new(struct vrun *r, bool is_patch, uint32_t dir,
+struct upload *upload_new(struct vrun *r, const struct place *dir,
 			  const char *name, struct err *e)
 {
 	struct upload *u = calloc(1, sizeof(*u));
@@ -74,8 +77,8 @@ struct upload *upload_new(struct vrun *r, bool is_patch, uint32_t dir,
 		return NULL;
 	}
 	u->id = ++r->next_upload;
-	u->dir = dir;
-	u->is_patch = is_patch;
+	u->area = dir->area;
+	u->dir = dir->id;
 	u->mtime = time(NULL);
 	while (*tail)
 		tail = &(*tail)->next;
@@ -110,8 +113,9 @@ struct taking {
 	struct mount *m;
 	struct run *run;
 	const char *name;
+	uint32_t number; /* of the run */
+	enum area area;
 	uint32_t dir;
-	bool is_patch;
 	struct blob *content;
 	value_id *given;
 	uint32_t ngiven, cap_given;
@@ -129,8 +133,8 @@ static int remember(struct taking *t, value_id id, struct err *e)
 
 static int give(struct taking *t, value_id id, struct tensor *x, struct err *e)
 {
-	int rc = t->is_patch ? run_patch(t->run, id, x, e)
-			     : run_bind(t->run, id, x, e);
+	int rc = t->area == AREA_PATCH ? run_patch(t->run, id, x, e)
+				       : run_bind(t->run, id, x, e);
 
 	return rc < 0 ? rc : remember(t, id, e);
 }
@@ -143,8 +147,9 @@ static int solve_shape(struct tensor *t, uint64_t nbytes, struct err *e)
 	uint64_t rest = size ? nbytes / size : 0;
 
 	if (t->shape.rank < 0 || size == 0)
-		return err_set(e, EINVAL, "raw bytes do not tell a shape; "
-					  "write .npy");
+		return err_set(e, EINVAL,
+			       "raw bytes do not tell a shape; "
+			       "write .npy");
 	for (i = 0; i < t->shape.rank; i++) {
 		if (t->shape.dims[i] < 0 && unknown >= 0)
 			return err_set(e, EINVAL,
@@ -166,7 +171,7 @@ static int take_raw(struct taking *t, value_id id, struct err *e)
 	struct tensor x = {.dtype = val->dtype, .shape = shape_unknown()};
 	int rc = 0;
 
-	if (t->is_patch)
+	if (t->area == AREA_PATCH)
 		rc = run_describe(t->run, id, &x, e);
 	else if (val->type)
 		x.shape = val->type->shape;
@@ -320,7 +325,8 @@ static int take_input(struct taking *t, struct err *e)
 
 	if (rc < 0)
 		return rc;
-	if (tree_lookup(in, t->dir, t->name, &hit))
+	if (tree_lookup(in, t->dir, t->name, &hit) &&
+	    tree_kind(in, hit.entry) == ENTRY_VIEWED)
 		return take_view(t, tree_ref(in, hit.entry), hit.view, e);
 	if (len > 4 && strcmp(t->name + len - 4, ".npy") == 0)
 		return err_set(e, EINVAL, "the model has no such input");
@@ -334,17 +340,21 @@ value_id patched_value(struct mount *m, uint32_t dir, const char *name,
 	const struct tree *act, *model;
 	const struct param *p;
 	struct tree_hit hit;
-	uint32_t i, mdir;
+	uint32_t i, mdir, object;
 
 	if (mount_tree(m, TREE_ACT, &act, NULL) < 0 ||
 	    mount_tree(m, TREE_MODEL, &model, NULL) < 0)
 		return NO_VALUE;
+	/* What is inside a node's graphs cannot be given. */
 	if (tree_lookup(act, dir, name, &hit) &&
 	    tree_kind(act, hit.entry) == ENTRY_VIEWED) {
+		if (tree_ref(act, hit.entry) >= g->nvalues)
+			return NO_VALUE;
 		*view = hit.view;
 		return tree_ref(act, hit.entry);
 	}
-	mdir = m->module_dir[tree_object(act, dir)];
+	object = tree_object(act, dir);
+	mdir = object == NO_DIR ? NO_DIR : m->module_dir[object];
 	if (mdir == NO_DIR || !tree_lookup(model, mdir, name, &hit) ||
 	    tree_kind(model, hit.entry) != ENTRY_VIEWED)
 		return NO_VALUE;
@@ -367,6 +377,16 @@ static int take_patch(struct taking *t, struct err *e)
 	return take_view(t, id, view, e);
 }
 
+static int take_upload(struct taking *t, struct err *e)
+{
+	if (t->area == AREA_PATCH)
+		return take_patch(t, e);
+	if (t->area == AREA_ITEMS)
+		return elements_bind(t->v, t->number, t->m, t->dir, t->name,
+				     t->content, e);
+	return take_input(t, e);
+}
+
 /* vfs.lock held.  The bytes written so far become a blob. */
 static int begin_taking(struct vfs *v, uint32_t run, struct upload *u,
 			struct taking *t, struct err *e)
@@ -377,7 +397,8 @@ static int begin_taking(struct vfs *v, uint32_t run, struct upload *u,
 	t->m = slot->mount;
 	t->name = strdup(u->name);
 	t->dir = u->dir;
-	t->is_patch = u->is_patch;
+	t->area = u->area;
+	t->number = run;
 	t->content = blob_copy(u->data ? u->data : "", u->len);
 	u->is_dirty = false;
 	if (!t->name || !t->content) {
@@ -441,7 +462,7 @@ int upload_commit(struct vfs *v, uint32_t run, uint32_t id, struct err *e)
 	pthread_mutex_unlock(&v->lock);
 	if (rc < 0)
 		return rc;
-	rc = t.is_patch ? take_patch(&t, &why) : take_input(&t, &why);
+	rc = take_upload(&t, &why);
 	finish_taking(v, run, id, &t, rc);
 	if (rc < 0) {
 		err_wrap(&why, "%s", err_quote(q, t.name, strlen(t.name)));
@@ -474,6 +495,7 @@ static struct upload *unlink_upload(struct vrun *r, uint32_t id)
 int upload_remove(struct vfs *v, uint32_t run, uint32_t id, struct err *e)
 {
 	struct upload *u = NULL;
+	struct mount *m = NULL;
 	struct run *r = NULL;
 	uint32_t i;
 
@@ -481,10 +503,13 @@ int upload_remove(struct vfs *v, uint32_t run, uint32_t id, struct err *e)
 	if (run < v->nruns && v->runs[run].name) {
 		u = unlink_upload(&v->runs[run], id);
 		r = run_ref(v->runs[run].run);
+		m = v->runs[run].mount;
 	}
 	pthread_mutex_unlock(&v->lock);
+	if (u && u->area == AREA_ITEMS)
+		elements_bind(v, run, m, u->dir, NULL, NULL, NULL);
 	for (i = 0; u && i < u->ngiven; i++) {
-		if (u->is_patch)
+		if (u->area == AREA_PATCH)
 			run_unpatch(r, u->given[i]);
 		else
 			run_unbind(r, u->given[i]);

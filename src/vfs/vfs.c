@@ -62,6 +62,8 @@ bool place_is_in_run(const struct place *p)
 	case AREA_VALUE:
 	case AREA_PATCH:
 	case AREA_UPLOAD:
+	case AREA_ITEMS:
+	case AREA_ITEM:
 		return true;
 	default:
 		return place_tree(p) >= TREE_IN && place_tree(p) < TREE_COUNT;
@@ -88,6 +90,7 @@ int vfs_new(const struct vfs_mount *mounts, size_t nmounts, struct engine *en,
 			.path = strdup(mounts[i].path),
 			.model = mounts[i].model,
 			.mtime = mounts[i].mtime,
+			.en = en,
 		};
 		pthread_mutex_init(&v->mounts[i].lock, NULL);
 	}
@@ -125,32 +128,40 @@ void vfs_free(struct vfs *v)
 
 /* ---- what a name in a tree stands for ---- */
 
-static vfs_ino hit_ino(const struct mount *m, const struct tree *t,
-		       const struct place *dir, struct tree_hit hit)
+static int hit_ino(struct mount *m, const struct tree *t,
+		   const struct place *dir, struct tree_hit hit, vfs_ino *out,
+		   struct err *e)
 {
 	struct place p = {.mount = dir->mount, .run = dir->run};
 	enum tree_id id = dir->area == AREA_PATCH ? TREE_ACT : place_tree(dir);
 	uint32_t ref = tree_ref(t, hit.entry);
 	const struct param *param;
 
+	enum entry_kind kind = tree_kind(t, hit.entry);
+	int rc = 0;
+
 	p.id = ref;
-	if (tree_kind(t, hit.entry) == ENTRY_DIR) {
+	if (kind == ENTRY_DIR) {
 		p.area = dir->area;
-		return place_ino(&p);
+		*out = place_ino(&p);
+		return 0;
 	}
 	p.view = (uint32_t)hit.view;
-	if (tree_kind(t, hit.entry) == ENTRY_PLAIN || id == TREE_TENSORS ||
-	    id == TREE_VALUES) {
+	if (kind == ENTRY_PLAIN || id == TREE_TENSORS || id == TREE_VALUES) {
 		p.area = (enum area)(AREA_ENTRY + id);
 		p.id = hit.entry;
 	} else if (id == TREE_MODEL) {
 		param = m->model->params[ref];
 		p.area = AREA_PARAM;
 		p.id = param->tied ? param->tied->id : ref;
+	} else if (kind == ENTRY_ITEMS && hit.view == 0) {
+		p.area = AREA_ITEMS;
+		rc = item_of_value(m, ref, &p.id, e);
 	} else {
 		p.area = AREA_VALUE;
 	}
-	return place_ino(&p);
+	*out = place_ino(&p);
+	return rc;
 }
 
 static vfs_ino upload_ino(const struct place *dir, const struct upload *u)
@@ -253,21 +264,27 @@ static int mounts_lookup(struct vfs *v, const char *name, vfs_ino *out)
 	return -ENOENT;
 }
 
-static int runs_lookup(struct vfs *v, const struct place *dir,
-		       const char *name, vfs_ino *out)
+static int runs_lookup(struct vfs *v, const struct place *dir, const char *name,
+		       vfs_ino *out)
 {
 	int64_t n = run_number(v, &v->mounts[dir->mount], name);
 
 	if (n < 0)
 		return -ENOENT;
-	*out = place_ino(&(struct place){.mount = dir->mount,
-					 .area = AREA_RUN,
-					 .run = (uint32_t)n});
+	*out = place_ino(&(struct place){
+		.mount = dir->mount, .area = AREA_RUN, .run = (uint32_t)n});
 	return 0;
 }
 
-static bool has_uploads(const struct place *dir)
+bool takes_uploads(const struct vfs *v, const struct place *dir)
 {
+	struct mount *m = &v->mounts[dir->mount];
+	value_id id;
+
+	if (dir->area == AREA_ITEMS)
+		return item_is_value(m, dir->id, &id) &&
+		       id < m->model->graph->nvalues &&
+		       m->model->graph->values[id].is_input;
 	return dir->area == AREA_PATCH || place_tree(dir) == TREE_IN;
 }
 
@@ -278,8 +295,7 @@ static int uploads_lookup(struct vfs *v, const struct place *dir,
 
 	pthread_mutex_lock(&v->lock);
 	if (dir->run < v->nruns && v->runs[dir->run].name)
-		u = upload_find(&v->runs[dir->run], dir->area == AREA_PATCH,
-				dir->id, name);
+		u = upload_find(&v->runs[dir->run], dir, name);
 	if (u)
 		*out = upload_ino(dir, u);
 	pthread_mutex_unlock(&v->lock);
@@ -290,10 +306,12 @@ static int uploads_lookup(struct vfs *v, const struct place *dir,
 static bool is_shown(const struct place *dir, const struct tree *t,
 		     struct tree_hit hit)
 {
-	if (tree_kind(t, hit.entry) == ENTRY_DIR)
+	enum entry_kind kind = tree_kind(t, hit.entry);
+
+	if (kind == ENTRY_DIR)
 		return true;
-	if (dir->area == AREA_PATCH)
-		return false;
+	if (dir->area == AREA_PATCH || kind == ENTRY_ITEMS)
+		return dir->area != AREA_PATCH;
 	return place_tree(dir) != TREE_IN || hit.view >= FIRST_TYPE_VIEW;
 }
 
@@ -311,16 +329,15 @@ static int tree_lookup_in(struct vfs *v, const struct place *dir,
 	rc = mount_tree(m, id, &t, e);
 	if (rc < 0)
 		return rc;
-	if (has_uploads(dir) && uploads_lookup(v, dir, name, out) == 0)
+	if (takes_uploads(v, dir) && uploads_lookup(v, dir, name, out) == 0)
 		return 0;
 	if (!tree_lookup(t, dir->id, name, &hit) || !is_shown(dir, t, hit))
 		return -ENOENT;
-	*out = hit_ino(m, t, dir, hit);
-	return 0;
+	return hit_ino(m, t, dir, hit, out, e);
 }
 
-int vfs_lookup(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,
-	       struct err *e)
+int vfs_lookup(struct vfs *v, vfs_ino dir, const char *name, bool may_wait,
+	       const atomic_bool *cancel, vfs_ino *out, struct err *e)
 {
 	struct place p = place_of(v, dir);
 	int rc;
@@ -338,6 +355,13 @@ int vfs_lookup(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,
 		break;
 	case AREA_RUNS:
 		rc = runs_lookup(v, &p, name, out);
+		break;
+	case AREA_ITEMS:
+		if (takes_uploads(v, &p))
+			rc = uploads_lookup(v, &p, name, out);
+		else
+			rc = items_lookup(v, &p, name, may_wait, cancel, out,
+					  e);
 		break;
 	default:
 		rc = tree_lookup_in(v, &p, name, out, e);
@@ -357,8 +381,7 @@ static int uploads_entry(struct vfs *v, const struct place *dir, uint64_t i,
 
 	pthread_mutex_lock(&v->lock);
 	if (dir->run < v->nruns && v->runs[dir->run].name)
-		u = upload_nth(&v->runs[dir->run], dir->area == AREA_PATCH,
-			       dir->id, i);
+		u = upload_nth(&v->runs[dir->run], dir, i);
 	if (u) {
 		snprintf(name, NAME_BUFFER, "%s", u->name);
 		*ino = upload_ino(dir, u);
@@ -370,13 +393,12 @@ static int uploads_entry(struct vfs *v, const struct place *dir, uint64_t i,
 /* How many entries of the tree a directory shows, before its uploads. */
 static uint64_t shown_count(const struct place *dir, const struct tree *t)
 {
-	uint32_t ndirs = tree_count_dirs(t, dir->id);
-	uint64_t nviewed = (tree_count(t, dir->id) - ndirs) / nviews;
-
 	if (dir->area == AREA_PATCH)
-		return ndirs;
+		return tree_count_kind(t, dir->id, ENTRY_DIR);
 	if (place_tree(dir) == TREE_IN)
-		return ndirs + nviewed * (nviews - FIRST_TYPE_VIEW);
+		return tree_count(t, dir->id) -
+		       (uint64_t)tree_count_kind(t, dir->id, ENTRY_VIEWED) *
+			       FIRST_TYPE_VIEW;
 	return tree_count(t, dir->id);
 }
 
@@ -384,12 +406,15 @@ static uint64_t shown_count(const struct place *dir, const struct tree *t)
 static uint64_t shown_index(const struct place *dir, const struct tree *t,
 			    uint64_t i)
 {
-	uint32_t ndirs = tree_count_dirs(t, dir->id);
+	uint64_t ndirs = tree_count_kind(t, dir->id, ENTRY_DIR);
+	uint64_t nviewed = tree_count_kind(t, dir->id, ENTRY_VIEWED);
 	uint64_t per = nviews - FIRST_TYPE_VIEW;
 
 	if (i < ndirs || place_tree(dir) != TREE_IN)
 		return i;
 	i -= ndirs;
+	if (i >= nviewed * per)
+		return ndirs + nviewed * FIRST_TYPE_VIEW + i;
 	return ndirs + i / per * nviews + FIRST_TYPE_VIEW + i % per;
 }
 
@@ -410,16 +435,13 @@ static int tree_entry(struct vfs *v, const struct place *dir, uint64_t i,
 		return rc;
 	n = shown_count(dir, t);
 	if (i >= n)
-		return has_uploads(dir) ? uploads_entry(v, dir, i - n, name,
-							ino)
-					: -ENOENT;
+		return takes_uploads(v, dir)
+			       ? uploads_entry(v, dir, i - n, name, ino)
+			       : -ENOENT;
 	tree_list(t, dir->id, shown_index(dir, t, i), &hit);
 	snprintf(name, NAME_BUFFER, "%s%s", tree_name(t, hit.entry),
-		 tree_kind(t, hit.entry) == ENTRY_VIEWED
-			 ? views[hit.view]->suffix
-			 : "");
-	*ino = hit_ino(m, t, dir, hit);
-	return 0;
+		 views[hit.view]->suffix);
+	return hit_ino(m, t, dir, hit, ino, e);
 }
 
 static int mounts_entry(struct vfs *v, uint64_t i, char *name, vfs_ino *ino)
@@ -427,8 +449,8 @@ static int mounts_entry(struct vfs *v, uint64_t i, char *name, vfs_ino *ino)
 	if (i >= v->nmounts)
 		return -ENOENT;
 	snprintf(name, NAME_BUFFER, "%s", v->mounts[i].name);
-	*ino = place_ino(&(struct place){.mount = (uint32_t)i,
-					 .area = AREA_TOP});
+	*ino = place_ino(
+		&(struct place){.mount = (uint32_t)i, .area = AREA_TOP});
 	return 0;
 }
 
@@ -445,9 +467,8 @@ static int runs_entry(struct vfs *v, const struct place *dir, uint64_t i,
 		if (!r->name || r->mount != &v->mounts[dir->mount] || i-- > 0)
 			continue;
 		snprintf(name, NAME_BUFFER, "%s", r->name);
-		*ino = place_ino(&(struct place){.mount = dir->mount,
-						 .area = AREA_RUN,
-						 .run = k});
+		*ino = place_ino(&(struct place){
+			.mount = dir->mount, .area = AREA_RUN, .run = k});
 		rc = 0;
 		break;
 	}
@@ -470,8 +491,9 @@ static int fixed_list(struct vfs *v, const struct place *dir, uint64_t i,
 	return 0;
 }
 
-int vfs_entry(struct vfs *v, vfs_ino dir, uint64_t i, char *name,
-	      vfs_ino *ino, struct err *e)
+int vfs_entry(struct vfs *v, vfs_ino dir, uint64_t i, bool may_wait,
+	      const atomic_bool *cancel, char *name, vfs_ino *ino,
+	      struct err *e)
 {
 	struct place p = place_of(v, dir);
 
@@ -483,6 +505,10 @@ int vfs_entry(struct vfs *v, vfs_ino dir, uint64_t i, char *name,
 		return fixed_list(v, &p, i, name, ino);
 	case AREA_RUNS:
 		return runs_entry(v, &p, i, name, ino);
+	case AREA_ITEMS:
+		if (takes_uploads(v, &p))
+			return uploads_entry(v, &p, i, name, ino);
+		return items_entry(v, &p, i, may_wait, cancel, name, ino, e);
 	default:
 		return tree_entry(v, &p, i, name, ino, e);
 	}

@@ -9,7 +9,9 @@ Field numbers are those of onnx.proto.
 """
 import struct
 
-F32, I64, BOOL = 1, 7, 9
+F32, I64, STRING, BOOL = 1, 7, 8, 9
+
+ML = "ai.onnx.ml"
 
 
 def varint(n):
@@ -51,6 +53,8 @@ def attribute(name, value):
         return out + blob(4, value) + number(20, 3)
     if isinstance(value, Graph):
         return out + blob(6, value) + number(20, 5)
+    if value and isinstance(value[0], str):
+        return out + b"".join(blob(9, v) for v in value) + number(20, 8)
     return out + b"".join(number(8, v) for v in value) + number(20, 7)
 
 
@@ -67,10 +71,21 @@ def node(op, inputs, outputs, name=None, domain="", **attributes):
 
 
 def value_info(name, dtype, dims):
+    if isinstance(dims, bytes):
+        return blob(1, name) + blob(2, dims)
     shape = b"".join(blob(1, blob(2, d) if isinstance(d, str)
                           else number(1, d)) for d in dims)
     return blob(1, name) + blob(2, blob(1, number(1, dtype) +
                                         blob(2, shape)))
+
+
+def sequence_of(dtype):
+    """A type, in the place of extents: ("x", F32, sequence_of(F32))."""
+    return blob(4, blob(1, blob(1, number(1, dtype))))
+
+
+def map_of(key, dtype):
+    return blob(5, number(1, key) + blob(2, blob(1, number(1, dtype))))
 
 
 def graph(nodes, inputs=(), outputs=(), tensors=()):
@@ -82,4 +97,5 @@ def graph(nodes, inputs=(), outputs=(), tensors=()):
 
 def model(nodes, inputs=(), outputs=(), tensors=(), opset=17):
     return (number(1, 8) + blob(7, graph(nodes, inputs, outputs, tensors)) +
-            blob(8, blob(1, "") + number(2, opset)))
+            blob(8, blob(1, "") + number(2, opset)) +
+            blob(8, blob(1, ML) + number(2, 3)))

@@ -149,6 +149,9 @@ static int declare(struct onnx *o, struct graph *g, value_id v,
 	} else {
 		t.dtype = container_type(type);
 	}
+	if (type->map_type)
+		g->values[v].key_type =
+			dtype_by_onnx(type->map_type->key_type);
 	return rc == 0 ? graph_declare(g, v, &t, names, e) : rc;
 }
 
