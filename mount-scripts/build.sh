@@ -9,10 +9,10 @@
 top=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 build=${MODELFS_BUILD:-$top/build}
 
-libraries="fuse3 libprotobuf-c libzip zlib openblas jansson libseccomp"
+libraries="fuse3 libprotobuf-c libzip zlib liblzma openblas jansson libseccomp"
 packages="gcc libc6-dev make autoconf automake pkg-config fuse3 libfuse3-dev
 	protobuf-c-compiler libprotobuf-c-dev libzip-dev zlib1g-dev
-	libopenblas-dev libjansson-dev libseccomp-dev"
+	libbz2-dev liblzma-dev libopenblas-dev libjansson-dev libseccomp-dev"
 
 say() {
 	printf '\n==> %s\n' "$*"
@@ -29,7 +29,8 @@ has_all() {
 		command -v "$tool" >/dev/null 2>&1 || return 1
 	done
 	# shellcheck disable=SC2086 # a list
-	pkg-config --exists $libraries
+	pkg-config --exists $libraries &&
+		echo '#include <bzlib.h>' | gcc -E - >/dev/null 2>&1
 }
 
 # install PACKAGE...

@@ -62,7 +62,9 @@ door() {
 	case $1 in
 	fuse*.h | fuse3/*) echo 'src/fuse/*' ;;
 	zip.h) echo 'src/wire/zip*' ;;
-	zlib.h) echo 'src/data/blob_inflate.c src/wire/gzip.c src/wire/hdf5_filter.c' ;;
+	zlib.h) echo 'src/data/blob_inflate.c src/wire/unpack_zlib.c src/wire/hdf5_filter.c' ;;
+	bzlib.h) echo src/wire/unpack_bzip2.c ;;
+	lzma.h) echo src/wire/unpack_lzma.c ;;
 	jansson.h) echo 'src/wire/json*' ;;
 	seccomp.h) echo 'src/sandbox/*' ;;
 	protobuf-c/*) echo 'src/wire/* src/format/*' ;;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * compressed - a model file inside of gzip or zlib (joblib, model.pkl.gz): it
+ * compressed - a model file inside of gzip, bzip2, xz (joblib, model.pkl.gz): it
  * is inflated into memory and given to whoever knows what it is.
  */
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include "modelfs/source.h"
 
 #include "format/formats.h"
-#include "wire/gzip.h"
+#include "wire/unpack.h"
 
 static const struct format *best_format(const struct input *in)
 {
@@ -55,7 +55,7 @@ static int read(const struct input *in, struct model *m, struct err *e)
 {
 	struct input inner = {
 		.path = in->path, .dirfd = -1, .lenient = in->lenient};
-	int rc = gzip_load(in->file, GZIP_BYTES_MAX, &inner.file, e);
+	int rc = unpack_load(in->file, UNPACK_BYTES_MAX, &inner.file, e);
 
 	if (rc < 0)
 		return rc;
@@ -64,14 +64,17 @@ static int read(const struct input *in, struct model *m, struct err *e)
 	return rc;
 }
 
+/* zlib has a magic number of two bytes, which others may begin with, too. */
 static int probe(const struct input *in)
 {
-	return in->file && gzip_is_head(in->head, in->nhead) ? 20 : 0;
+	if (!in->file || !unpack_is_head(in->head, in->nhead))
+		return 0;
+	return in->head[0] == 0x78 ? 20 : 60;
 }
 
 const struct format format_compressed = {
 	.name = "compressed",
-	.title = "any of these inside of gzip or zlib",
+	.title = "any of these inside of gzip, zlib, bzip2, xz or lzma",
 	.probe = probe,
 	.read = read,
 };

@@ -6,10 +6,12 @@ usage: make_corpus.py DIR      (needs torch, onnx, h5py and numpy)
 
 Every seed is a small, valid file, or the beginning of a known attack.
 """
+import bz2
 import collections
 import gzip
 import io
 import json
+import lzma
 import os
 import pickle
 import struct
@@ -361,8 +363,11 @@ def seeds_arrays():
     put("jsondict", "layers", json.dumps({"layers": [
         {"name": "fc", "weights": [4, 5, 6], "b": [[1.5, 2], [3, 4]]},
         {"x": [[1], [2, 3]], "n": [1, None], "t": [True]}]}).encode())
-    put("gzip", "json", gzip.compress(b'{"a": [1, 2]}', mtime=0))
-    put("gzip", "zlib", zlib.compress(b'{"a": [1, 2]}'))
+    put("compressed", "json", gzip.compress(b'{"a": [1, 2]}', mtime=0))
+    put("compressed", "bzip2", bz2.compress(b'{"a": [1, 2]}'))
+    put("compressed", "xz", lzma.compress(b'{"a": [1, 2]}'))
+    put("compressed", "lzma", lzma.compress(b'{"a": [1, 2]}', lzma.FORMAT_ALONE))
+    put("compressed", "zlib", zlib.compress(b'{"a": [1, 2]}'))
 
 
 def seeds_zip():

@@ -222,7 +222,9 @@ def save_arrays():
         import joblib
     except ImportError:
         return
-    for name, how in (("raw", 0), ("zlib", 3), ("gzip", ("gzip", 3))):
+    for name, how in (("raw", 0), ("zlib", 3), ("gzip", ("gzip", 3)),
+                      ("bz2", ("bz2", 3)), ("xz", ("xz", 3)),
+                      ("lzma", ("lzma", 3))):
         joblib.dump({"a": arrays, "o": objects}, path(name + ".joblib"),
                     compress=how)
 
