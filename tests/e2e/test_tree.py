@@ -356,6 +356,30 @@ def numpy_archives():
 
 
 @case
+def arrays_beside_a_pickle():
+    """joblib before 0.10; and names that lead elsewhere."""
+    names = {"w": "m.pkl_01.npy", "gone": "m.pkl_02.npy",
+             "up": "../m.pkl_01.npy", "abs": "/etc/hostname"}
+    pickled = b"\x80\2}("
+    for key, name in names.items():
+        for part in (key, "filename", name):
+            pickled += b"U" + bytes([len(part)]) + part.encode()
+            if part == key:
+                pickled += b"cjoblib.numpy_pickle\nNDArrayWrapper\n)\x81}"
+        pickled += b"sb"
+    with tempdir() as tmp:
+        np.save(tmp + "/m.pkl_01.npy", np.arange(6.0).reshape(2, 3))
+        with open(tmp + "/m.pkl", "wb") as f:
+            f.write(pickled + b"u.")
+        with mounted(tmp + "/m.pkl") as mnt:
+            same(np.load(mnt + "/model/w.npy").tolist(),
+                 [[0, 1, 2], [3, 4, 5]])
+            fails_with(errno.ENOENT, read, mnt, "model/gone")
+            fails_with(errno.EPERM, read, mnt, "model/up")
+            fails_with(errno.EPERM, read, mnt, "model/abs")
+
+
+@case
 def several_models():
     with mounted("one=" + ONNX, "two=" + SAFETENSORS) as mnt:
         same(sorted(os.listdir(mnt)), ["one", "two"])

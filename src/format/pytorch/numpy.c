@@ -3,7 +3,8 @@
  * numpy - arrays and scalars of NumPy inside of pickles: an empty array that
  * _reconstruct makes, and its state (version, shape, dtype, Fortran order,
  * bytes); numpy/core/src/multiarray/methods.c, array_setstate.  Of joblib, a
- * wrapper whose bytes follow it in the stream (see pickle.c).
+ * wrapper whose bytes follow it in the stream (see pickle_object.c) or, before
+ * joblib 0.10, are a .npy file beside it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,7 +12,9 @@
 
 #include "modelfs/blob.h"
 #include "modelfs/err.h"
+#include "modelfs/format.h"
 #include "modelfs/npy.h"
+#include "modelfs/source.h"
 
 #include "format/pytorch/pytorch.h"
 
@@ -26,6 +29,11 @@ static bool is_wrapper(const struct pickle_node *n)
 	return pickle_is_call(n, "joblib.numpy_pickle", "NumpyArrayWrapper");
 }
 
+static bool is_elsewhere(const struct pickle_node *n)
+{
+	return pickle_is_call(n, "joblib.numpy_pickle", "NDArrayWrapper");
+}
+
 /* Of protocol 5: (bytes, dtype, shape, order). */
 static bool is_frombuffer(const struct pickle_node *n)
 {
@@ -36,7 +44,7 @@ static bool is_frombuffer(const struct pickle_node *n)
 bool torch_is_array(const struct pickle_node *n)
 {
 	return is_multiarray(n, "_reconstruct") || is_multiarray(n, "scalar") ||
-	       is_wrapper(n) || is_frombuffer(n);
+	       is_wrapper(n) || is_elsewhere(n) || is_frombuffer(n);
 }
 
 static bool is_objects(const struct pickle_node *dtype)
@@ -115,6 +123,46 @@ static int read_scalar(struct torch *t, const struct pickle_node *n,
 	return rc == 0 ? npy_read_elements(data, &info, out, e) : rc;
 }
 
+/* The file that a wrapper names. */
+static int open_file(struct torch *t, const struct pickle_node *n,
+		     struct blob **out, struct err *e)
+{
+	const struct pickle_node *name = pickle_get(n->state, "filename");
+	struct source *src;
+	int rc;
+
+	if (!name || name->kind != PICKLE_STRING || !name->s.p)
+		return err_set(e, EINVAL, "an array in a file without a name");
+	if (!t->in)
+		return err_set(e, ENOENT, "an array in another file");
+	rc = input_sibling(t->in, name->s.p, name->s.len, &src, e);
+	if (rc < 0)
+		return rc;
+	rc = blob_file(src, 0, source_size(src), out, e);
+	source_unref(src);
+	return rc;
+}
+
+/* A file that cannot be had is no failure of the others. */
+static int read_elsewhere(struct torch *t, const struct pickle_node *n,
+			  struct tensor *out, struct err *e)
+{
+	struct err why = {0};
+	struct blob *file;
+	int rc = open_file(t, n, &file, &why);
+
+	if (rc == -ENOENT || rc == -EACCES || rc == -EPERM) {
+		out->shape = shape_of(0, NULL);
+		out->data = blob_fail(0, -rc, why.msg);
+		return out->data ? 0 : err_nomem(e, 0);
+	}
+	if (rc < 0)
+		return err_set(e, -rc, "%s", why.msg);
+	rc = npy_read(file, out, e);
+	blob_unref(file);
+	return rc;
+}
+
 /* What an array is made of; each NULL where the file has none. */
 struct array {
 	const struct pickle_node *shape, *dtype, *data;
@@ -165,6 +213,8 @@ int torch_array(struct torch *t, const struct pickle_node *n,
 
 	if (is_multiarray(n, "scalar"))
 		return read_scalar(t, n, out, e);
+	if (is_elsewhere(n))
+		return read_elsewhere(t, n, out, e);
 	if (get_parts(n, &a))
 		rank = torch_ints(a.shape, dims);
 	if (rank < 0)

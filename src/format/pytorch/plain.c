@@ -38,33 +38,40 @@ static int read_root(struct torch *t, uint64_t off, struct pickle_node **root,
 	return rc;
 }
 
+/* t holds how: m, under, seps, in; the rest is made and freed here. */
+static int read_at(struct torch *t, struct source *src, uint64_t off,
+		   struct err *e)
+{
+	struct pickle_node *root;
+	int rc;
+
+	t->src = source_ref(src);
+	t->arena = arena_new();
+	t->storages = map_new();
+	t->find = find_storage;
+	rc = t->arena && t->storages ? 0 : err_nomem(e, 0);
+	if (rc == 0)
+		rc = read_root(t, off, &root, e);
+	if (rc == 0)
+		rc = torch_walk(t, root, e);
+	torch_finish(t);
+	arena_free(t->arena);
+	return rc;
+}
+
 int torch_pickle_read(struct source *src, uint64_t off, const char *under,
 		      const char *seps, struct model *m, struct err *e)
 {
-	struct torch t = {
-		.m = m,
-		.src = source_ref(src),
-		.arena = arena_new(),
-		.storages = map_new(),
-		.find = find_storage,
-		.under = under,
-		.seps = seps,
-	};
-	struct pickle_node *root;
-	int rc = t.arena && t.storages ? 0 : err_nomem(e, 0);
+	struct torch t = {.m = m, .under = under, .seps = seps};
 
-	if (rc == 0)
-		rc = read_root(&t, off, &root, e);
-	if (rc == 0)
-		rc = torch_walk(&t, root, e);
-	torch_finish(&t);
-	arena_free(t.arena);
-	return rc;
+	return read_at(&t, src, off, e);
 }
 
 static int read(const struct input *in, struct model *m, struct err *e)
 {
-	return torch_pickle_read(in->file, 0, NULL, NULL, m, e);
+	struct torch t = {.m = m, .in = in};
+
+	return read_at(&t, in->file, 0, e);
 }
 
 /* Protocol 0 is text: "(dp0" begins a dict, "(lp0" a list, "c" a global. */

@@ -36,6 +36,7 @@
 struct arena;
 struct blob;
 struct err;
+struct input;
 struct map;
 struct source;
 struct text;
@@ -63,6 +64,8 @@ struct torch {
 		    struct blob **out, struct err *e);
 	void *container;
 	bool swapped; /* storages are big-endian */
+	/* Where files may lie that the pickle names; NULL: nowhere. */
+	const struct input *in;
 	/* How to walk; all may be left 0. */
 	const char *under;    /* name of the module to hang the object into */
 	const char *seps;     /* `under` is a path, with these in between */

@@ -247,8 +247,12 @@ static int rebuild_one(struct torch *t, const struct pickle_node *n,
 	enum dtype dtype = DTYPE_NONE;
 	int rc;
 
-	if (torch_is_array(n))
-		return torch_array(t, n, out, e);
+	if (torch_is_array(n)) {
+		rc = torch_array(t, n, out, e);
+		if (rc == 0 && out->dtype == DTYPE_NONE)
+			part->dtype_text = "unknown";
+		return rc;
+	}
 	if (is_utils(n, "_rebuild_meta_tensor_no_storage"))
 		return meta(n, out, e);
 	if (is_utils(n, "_rebuild_tensor_v3")) {
