@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "modelfs/arena.h"
+#include "modelfs/blob.h"
 #include "modelfs/err.h"
 #include "modelfs/text.h"
 
@@ -140,6 +141,27 @@ int steps_float(struct steps *k, const char *what, float v, value_id *out,
 	struct attr a = attr_set_float("value_float", v);
 
 	return constant(k, what, &a, out, e);
+}
+
+int steps_tensor(struct steps *k, const char *what, enum dtype t,
+		 const struct shape *s, const void *data, size_t nbytes,
+		 value_id *out, struct err *e)
+{
+	struct tensor *copy = arena_alloc(k->m->arena, sizeof(*copy));
+	struct attr a = {
+		.name = "value", .kind = ATTR_TENSOR, .n = 1, .t = copy};
+	int rc;
+
+	if (!copy)
+		return err_nomem(e, sizeof(*copy));
+	*copy = (struct tensor){
+		.dtype = t, .shape = *s, .data = blob_copy(data, nbytes)};
+	if (!copy->data)
+		return err_nomem(e, nbytes);
+	rc = constant(k, what, &a, out, e);
+	if (rc < 0)
+		tensor_drop(copy);
+	return rc;
 }
 
 /* ---- attributes ---- */

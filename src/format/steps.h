@@ -56,6 +56,10 @@ int steps_floats(struct steps *k, const char *what, const float *v, size_t n,
 		 value_id *out, struct err *e);
 int steps_float(struct steps *k, const char *what, float v, value_id *out,
 		struct err *e);
+/* Of any type; data is copied. */
+int steps_tensor(struct steps *k, const char *what, enum dtype t,
+		 const struct shape *s, const void *data, size_t nbytes,
+		 value_id *out, struct err *e);
 
 int attr_set_ints(struct steps *k, const char *name, const int64_t *v, size_t n,
 		  struct attr *out, struct err *e);

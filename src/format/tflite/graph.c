@@ -194,7 +194,7 @@ static int plain_node(const struct tflite_make *k, int64_t version,
 		      struct err *e)
 {
 	struct node *n;
-	int rc = graph_node(k->g, k->name.p, "tflite", k->type.p, k->nin,
+	int rc = graph_node(k->at.g, k->at.name.p, "tflite", k->type.p, k->nin,
 			    k->nout, 0, &n, e);
 
 	if (rc < 0)
@@ -204,8 +204,8 @@ static int plain_node(const struct tflite_make *k, int64_t version,
 	for (uint32_t i = 0; i < k->nout; i++)
 		n->out[i] = k->out[i];
 	n->opset = (int)version;
-	n->module = k->module;
-	k->module->is_node = true;
+	n->module = k->at.module;
+	k->at.module->is_node = true;
 	return 0;
 }
 
@@ -218,7 +218,8 @@ static int add_operator(struct tflite_graph *g, const struct flatbuf_table *op,
 		flatbuf_vector(t->f, op, OPERATOR_OUTPUTS, 4);
 	uint32_t opcode =
 		(uint32_t)flatbuf_uint(t->f, op, OPERATOR_OPCODE, 4, 0);
-	struct tflite_make k = {.m = t->tf.m, .g = t->tf.m->graph, .f = t->f};
+	struct tflite_make k = {
+		.at = {.m = t->tf.m, .g = t->tf.m->graph}, .tg = g, .f = t->f};
 	value_id *ins = NULL, *outs = NULL;
 	int64_t version = 1;
 	int rc = find_type(t, opcode, &k.type, &version, e);
@@ -230,20 +231,20 @@ static int add_operator(struct tflite_graph *g, const struct flatbuf_table *op,
 		rc = read_values(g, &out, false, &outs, e);
 	if (rc < 0)
 		return rc;
-	k.in = ins;
+	k.in = k.given = ins;
 	k.out = outs;
 	k.nin = in.n;
 	k.nout = out.n;
-	k.name.p = out.n > 0 ? k.g->values[outs[0]].name : k.type.p;
-	k.name.len = strlen(k.name.p);
-	rc = place(g, k.name, k.type, &k.module, e);
+	k.at.name.p = out.n > 0 ? k.at.g->values[outs[0]].name : k.type.p;
+	k.at.name.len = strlen(k.at.name.p);
+	rc = place(g, k.at.name, k.type, &k.at.module, e);
 	if (rc == 0)
 		rc = tflite_translate(&k, e);
 	if (rc == 0)
 		rc = plain_node(&k, version, e);
 	if (rc < 0)
 		return rc;
-	return model_type(k.m, k.module, k.type.p, k.type.len) < 0
+	return model_type(k.at.m, k.at.module, k.type.p, k.type.len) < 0
 		       ? err_nomem(e, k.type.len)
 		       : tflite_check(t, e);
 }

@@ -123,6 +123,14 @@ static int read_name(struct tflite_graph *g, struct tflite_tensor *x,
 	return rc;
 }
 
+static uint32_t count_scales(struct tflite *t, const struct tflite_tensor *x)
+{
+	struct flatbuf_table q =
+		flatbuf_sub(t->f, &x->table, TENSOR_QUANTIZATION);
+
+	return flatbuf_vector(t->f, &q, QUANTIZATION_SCALE, 4).n;
+}
+
 static int read_tensor(struct tflite_graph *g, struct tflite_tensor *x,
 		       uint32_t i, struct err *e)
 {
@@ -139,6 +147,7 @@ static int read_tensor(struct tflite_graph *g, struct tflite_tensor *x,
 	x->buffer =
 		(uint32_t)flatbuf_uint(t->f, &x->table, TENSOR_BUFFER, 4, 0);
 	x->has_rank = flatbuf_uint(t->f, &x->table, TENSOR_HAS_RANK, 1, 0);
+	x->nscales = count_scales(t, x);
 	rc = tflite_buffer(t, x->buffer, &off, &len, e);
 	x->has_data = len > 0;
 	if (rc == 0)
@@ -287,6 +296,39 @@ static int add_numbers(struct tflite *t, const struct tflite_tensor *x,
 	text_free(&full);
 	text_free(&leaf);
 	return rc;
+}
+
+int tflite_quantization(struct tflite *t, const struct tflite_tensor *x,
+			struct tflite_quantization *out, struct err *e)
+{
+	struct flatbuf_table q =
+		flatbuf_sub(t->f, &x->table, TENSOR_QUANTIZATION);
+	struct flatbuf_vector scale =
+		flatbuf_vector(t->f, &q, QUANTIZATION_SCALE, 4);
+	struct flatbuf_vector zero =
+		flatbuf_vector(t->f, &q, QUANTIZATION_ZERO_POINT, 8);
+	float *s;
+	int64_t *z;
+	int rc;
+
+	out->n = scale.n;
+	out->axis = flatbuf_int(t->f, &q, QUANTIZATION_DIMENSION, 4, 0);
+	if (!flatbuf_charge(t->f, 16 * (uint64_t)scale.n))
+		return tflite_check(t, e);
+	s = arena_array(t->tf.m->arena, scale.n + 1u, sizeof(*s));
+	z = arena_array(t->tf.m->arena, scale.n + 1u, sizeof(*z));
+	if (!s || !z)
+		return err_nomem(e, scale.n * sizeof(*z));
+	flatbuf_bytes(t->f, scale.pos, s, scale.n * sizeof(*s));
+	for (uint32_t i = 0; i < scale.n; i++) {
+		z[i] = i < zero.n    ? flatbuf_int_at(t->f, &zero, i, 8)
+		       : zero.n == 1 ? flatbuf_int_at(t->f, &zero, 0, 8)
+				     : 0;
+	}
+	out->scale = s;
+	out->zero_point = z;
+	rc = check_quantization(x, scale.n, out->axis, e);
+	return rc < 0 ? rc : tflite_check(t, e);
 }
 
 static int add_quantization(struct tflite *t, const struct tflite_tensor *x,

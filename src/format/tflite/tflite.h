@@ -7,7 +7,7 @@
  *	tensor.c	tensors, their buffers and their quantisation
  *	graph.c		operators
  *	ops.c		what operators are called
- *	translate.c	operators that ONNX has, too
+ *	translate.h, …	operators that ONNX has, too
  */
 #ifndef FORMAT_TFLITE_TFLITE_H
 #define FORMAT_TFLITE_TFLITE_H
@@ -31,6 +31,7 @@ struct tflite_tensor {
 	struct tensor type; /* data stays NULL */
 	int type_code;
 	uint32_t buffer;
+	uint32_t nscales; /* of its quantisation */
 	bool has_data;
 	bool has_rank;
 	struct param *param;
@@ -67,6 +68,16 @@ int tflite_params(struct tflite_graph *g, struct err *e);
 /* Where a buffer's bytes are; len 0 for none.  EINVAL. */
 int tflite_buffer(struct tflite *t, uint32_t idx, uint64_t *off, uint64_t *len,
 		  struct err *e);
+
+struct tflite_quantization {
+	uint32_t n;	    /* 1, or one for each channel; 0: none */
+	const float *scale; /* in the arena */
+	const int64_t *zero_point;
+	int64_t axis;
+};
+/* EINVAL where it contradicts the tensor. */
+int tflite_quantization(struct tflite *t, const struct tflite_tensor *x,
+			struct tflite_quantization *out, struct err *e);
 
 /* ---- graph.c ---- */
 /* Sets the role of every tensor. */
