@@ -41,9 +41,10 @@ static int make_node(struct steps *k, const struct step *n, struct node **out,
 
 	text_printf(&name, "%s%s%s", k->name.p, n->what ? "/" : "",
 		    n->what ? n->what : "");
-	rc = name.failed ? err_nomem(e, 0)
-			 : graph_node(k->g, name.p, "", n->type, n->nin,
-				      n->nout, n->nattrs, out, e);
+	rc = name.failed
+		     ? err_nomem(e, 0)
+		     : graph_node(k->g, name.p, n->domain ? n->domain : "",
+				  n->type, n->nin, n->nout, n->nattrs, out, e);
 	text_free(&name);
 	return rc;
 }

@@ -30,7 +30,8 @@ struct steps { /* of one operator */
 struct step {		  /* a node of ONNX */
 	const char *what; /* its name beneath the operator's; NULL: that one */
 	const char *type;
-	int opset; /* 0: STEPS_OPSET */
+	const char *domain; /* NULL: ONNX's */
+	int opset;	    /* 0: STEPS_OPSET */
 	const value_id *in, *out;
 	const struct attr *attrs; /* texts and numbers live in the arena */
 	uint32_t nin, nout, nattrs;

@@ -34,11 +34,16 @@ float activation_apply(const struct activation *a, float x)
 	}
 }
 
+static float limited(float v, float limit)
+{
+	if (limit <= 0)
+		return v;
+	return v < -limit ? -limit : v > limit ? limit : v;
+}
+
 static float clipped(const struct recurrent *r, float v)
 {
-	if (r->clip <= 0)
-		return v;
-	return v < -r->clip ? -r->clip : v > r->clip ? r->clip : v;
+	return limited(v, r->clip);
 }
 
 void recurrent_rnn(const struct recurrent *r, const float *x, const float *rec,
@@ -64,6 +69,7 @@ void recurrent_lstm(const struct recurrent *r, const float *x, const float *rec,
 		i = activation_apply(&r->f, clipped(r, i));
 		f = r->coupled ? 1 - i : activation_apply(&r->f, clipped(r, f));
 		c = f * old + i * activation_apply(&r->g, clipped(r, c));
+		c = limited(c, r->cell_clip);
 		o = x[n + k] + rec[n + k] + (p ? p[n + k] * c : 0);
 		o = activation_apply(&r->f, clipped(r, o));
 		cell[k] = c;

@@ -34,7 +34,8 @@ struct recurrent {
 	enum cell cell;
 	size_t n;
 	struct activation f, g, h;
-	float clip;		  /* 0: none */
+	float clip;		  /* of what goes into the gates; 0: none */
+	float cell_clip;	  /* LSTM: of the cell; 0: none */
 	bool linear_before_reset; /* GRU */
 	bool coupled;		  /* LSTM: forget = 1 - input */
 	const float *peephole;	  /* LSTM: i o f, n each; or NULL */

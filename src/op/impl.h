@@ -14,6 +14,8 @@
 #define ONNX ""
 #define ML "ai.onnx.ml"
 #define MICROSOFT "com.microsoft"
+/* Ours: what a framework means a little differently (src/README.md). */
+#define MODELFS "modelfs"
 
 /* ---- types ---- */
 /* What a kernel computes in: float32 for smaller floats, itself otherwise. */

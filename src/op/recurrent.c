@@ -428,12 +428,19 @@ static int run_direction(struct op_call *c, struct layer *l, size_t d,
 	return rc;
 }
 
+/* Our own LSTM has one attribute more than ONNX's. */
+static float limit_of_cell(const struct op_call *c)
+{
+	return c->op->domain[0] ? op_attr_float(c, "cell_clip", 0) : 0;
+}
+
 static int eval_recurrent(struct op_call *c, struct err *e)
 {
 	static const size_t gates[] = {1, 3, 4};
 	struct layer l = {
 		.cell = {.cell = (enum cell)c->op->arg,
 			 .clip = op_attr_float(c, "clip", 0),
+			 .cell_clip = limit_of_cell(c),
 			 .coupled = op_attr_int(c, "input_forget", 0) != 0,
 			 .linear_before_reset =
 				 op_attr_int(c, "linear_before_reset", 0) != 0},
@@ -463,6 +470,8 @@ const struct op ops_recurrent[] = {
 	{ONNX, "GRU", 1, 3, 6, 0, 2, 0, CELL_GRU, infer_recurrent,
 	 eval_recurrent},
 	{ONNX, "LSTM", 1, 3, 8, 0, 3, 0, CELL_LSTM, infer_recurrent,
+	 eval_recurrent},
+	{MODELFS, "LSTM", 1, 3, 8, 0, 3, 0, CELL_LSTM, infer_recurrent,
 	 eval_recurrent},
 	{0},
 };

@@ -9,12 +9,16 @@
 #include <string.h>
 
 #include "modelfs/arena.h"
+#include "modelfs/blob.h"
 #include "modelfs/err.h"
 #include "modelfs/map.h"
 #include "modelfs/text.h"
 
 #include "format/tflite/tflite.h"
 #include "format/tflite/translate.h"
+
+/* Of a state that a model keeps between two runs. */
+#define STATE_MAX ((uint64_t)1 << 30)
 
 enum { /* fields */
        SUBGRAPH_INPUTS = 1,
@@ -57,12 +61,21 @@ static int add_value(struct tflite_graph *g, struct tflite_tensor *x,
 	return graph_declare(graph, x->value, &x->type, NULL, e);
 }
 
+/* These are the graph's first values. */
 static int add_values(struct tflite_graph *g, struct err *e)
 {
 	int rc = 0;
 
-	for (uint32_t i = 0; rc == 0 && i < g->ntensors; i++)
+	g->of_value = arena_array(g->t->tf.m->arena, g->ntensors + 1u,
+				  sizeof(*g->of_value));
+	if (!g->of_value)
+		return err_nomem(e, g->ntensors * sizeof(*g->of_value));
+	for (uint32_t i = 0; rc == 0 && i < g->ntensors; i++) {
+		if (!g->tensors[i].is_used)
+			continue;
 		rc = add_value(g, &g->tensors[i], i, e);
+		g->of_value[g->nvalues++] = i;
+	}
 	return rc;
 }
 
@@ -249,26 +262,85 @@ static int add_operator(struct tflite_graph *g, const struct flatbuf_table *op,
 		       : tflite_check(t, e);
 }
 
+/* A state that nobody hands in begins with zeros. */
+static int add_state(struct tflite_graph *g, struct tflite_tensor *x,
+		     struct err *e)
+{
+	struct model *m = g->t->tf.m;
+	struct span type = {"VARIABLE", 8};
+	struct steps at = {m, m->graph, x->name, NULL};
+	struct tensor *zeros = arena_alloc(m->arena, sizeof(*zeros));
+	struct attr a = {
+		.name = "value", .kind = ATTR_TENSOR, .n = 1, .t = zeros};
+	struct step s = {.type = "Constant",
+			 .out = &x->value,
+			 .nout = 1,
+			 .attrs = &a,
+			 .nattrs = 1};
+	uint64_t nbytes;
+	int rc;
+
+	if (!zeros)
+		return err_nomem(e, sizeof(*zeros));
+	*zeros = x->type;
+	if (!tensor_nbytes(&x->type, &nbytes) || nbytes > STATE_MAX)
+		return 0;
+	rc = place(g, x->name, type, &at.module, e);
+	if (rc < 0)
+		return rc;
+	zeros->data = blob_repeat("", 1, nbytes);
+	rc = zeros->data ? steps_node(&at, &s, e) : err_nomem(e, nbytes);
+	if (rc < 0)
+		tensor_drop(zeros);
+	if (rc == 0 && model_type(m, at.module, type.p, type.len) < 0)
+		rc = err_nomem(e, 0);
+	return rc;
+}
+
+/* Tensors of a list: by an operator, or as an end of the graph. */
+static void mark(struct tflite_graph *g, const struct flatbuf_vector *v,
+		 bool is_input)
+{
+	for (uint32_t k = 0; k < v->n && !g->t->f->bad; k++) {
+		int64_t idx = flatbuf_int_at(g->t->f, v, k, 4);
+
+		flatbuf_charge(g->t->f, 8);
+		if (idx < 0 || idx >= g->ntensors)
+			continue;
+		g->tensors[idx].is_used = true;
+		if (is_input && g->tensors[idx].role == TFLITE_NO_ROLE)
+			g->tensors[idx].role = k;
+	}
+}
+
+static bool is_state(const struct tflite_graph *g,
+		     const struct tflite_tensor *x)
+{
+	return x->is_used && x->is_variable && !x->has_data &&
+	       !g->t->tf.m->graph->values[x->value].is_input;
+}
+
 int tflite_roles(struct tflite_graph *g, struct err *e)
 {
 	struct tflite *t = g->t;
 	struct flatbuf_vector ops =
 		flatbuf_vector(t->f, &g->table, SUBGRAPH_OPERATORS, 4);
+	struct flatbuf_vector ends[] = {
+		flatbuf_vector(t->f, &g->table, SUBGRAPH_INPUTS, 4),
+		flatbuf_vector(t->f, &g->table, SUBGRAPH_OUTPUTS, 4)};
 
 	for (uint32_t i = 0; i < ops.n && !t->f->bad; i++) {
 		struct flatbuf_table op = flatbuf_at(t->f, &ops, i);
 		struct flatbuf_vector in =
 			flatbuf_vector(t->f, &op, OPERATOR_INPUTS, 4);
+		struct flatbuf_vector out =
+			flatbuf_vector(t->f, &op, OPERATOR_OUTPUTS, 4);
 
-		for (uint32_t k = 0; k < in.n && !t->f->bad; k++) {
-			int64_t idx = flatbuf_int_at(t->f, &in, k, 4);
-
-			if (idx >= 0 && idx < g->ntensors &&
-			    g->tensors[idx].role == TFLITE_NO_ROLE)
-				g->tensors[idx].role = k;
-			flatbuf_charge(t->f, 8);
-		}
+		mark(g, &in, true);
+		mark(g, &out, false);
 	}
+	mark(g, &ends[0], false);
+	mark(g, &ends[1], false);
 	return tflite_check(t, e);
 }
 
@@ -288,5 +360,10 @@ int tflite_operators(struct tflite_graph *g, struct err *e)
 		if (rc < 0)
 			err_wrap(e, "operator %u", i);
 	}
-	return rc == 0 ? add_ends(g, e) : rc;
+	if (rc == 0)
+		rc = add_ends(g, e);
+	for (uint32_t i = 0; rc == 0 && i < g->ntensors; i++)
+		if (is_state(g, &g->tensors[i]))
+			rc = add_state(g, &g->tensors[i], e);
+	return rc;
 }

@@ -213,18 +213,19 @@ static int lstm_bias(struct tflite_make *k, int64_t units, value_id *out,
 static int lstm_node(struct tflite_make *k, value_id *in, int64_t units,
 		     value_id *out, struct err *e)
 {
-	struct attr a[2] = {attr_set_int("hidden_size", units)};
+	float clip = flatbuf_float(k->f, &k->options, 1, 0);
+	struct attr a[2] = {attr_set_int("hidden_size", units),
+			    attr_set_float("cell_clip", clip)};
 	struct step s = {.what = "compute",
 			 .type = "LSTM",
+			 .domain = clip > 0 ? "modelfs" : "",
+			 .opset = clip > 0 ? 1 : 0,
 			 .in = in,
 			 .nin = 4,
 			 .attrs = a,
-			 .nattrs = 1};
-	float clip = flatbuf_float(k->f, &k->options, 1, 0);
+			 .nattrs = clip > 0 ? 2 : 1};
 
-	/* ONNX limits what goes into the gates, this the cell: not the same. */
-	return clip > 0 ? err_set(e, EOPNOTSUPP, "a limited cell")
-			: steps_inner(&k->at, &s, out, e);
+	return steps_inner(&k->at, &s, out, e);
 }
 
 /* [time, 1, batch, units] → [batch, time, units] */
@@ -261,8 +262,7 @@ int tflite_make_lstm(struct tflite_make *k, struct err *e)
 	value_id in[4] = {k->in[0], NO_VALUE, NO_VALUE, NO_VALUE}, v;
 	int rc = 0;
 
-	if (!is_plain_lstm(k) || tflite_option(k, 0, 1, 0) != TFLITE_TANH ||
-	    flatbuf_float(k->f, &k->options, 1, 0) > 0)
+	if (!is_plain_lstm(k) || tflite_option(k, 0, 1, 0) != TFLITE_TANH)
 		return 0;
 	p = tflite_constant(k, LSTM_RECURRENT_TO);
 	if (!p || p->rank != 2)

@@ -17,11 +17,11 @@
 
 #define QUANTIZE_INPUTS_MAX 64
 
-/* The file's tensor behind a value: they were made in the same order. */
+/* The file's tensor behind a value; NULL for one of ours. */
 static const struct tflite_tensor *tensor_of(const struct tflite_make *k,
 					     value_id v)
 {
-	return v != NO_VALUE && v < k->tg->ntensors ? &k->tg->tensors[v] : NULL;
+	return v < k->tg->nvalues ? &k->tg->tensors[k->tg->of_value[v]] : NULL;
 }
 
 static int find(const struct tflite_make *k, value_id v,

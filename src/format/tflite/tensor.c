@@ -146,6 +146,8 @@ static int read_tensor(struct tflite_graph *g, struct tflite_tensor *x,
 		x->type.dtype = types[x->type_code];
 	x->buffer =
 		(uint32_t)flatbuf_uint(t->f, &x->table, TENSOR_BUFFER, 4, 0);
+	x->is_variable =
+		flatbuf_uint(t->f, &x->table, TENSOR_IS_VARIABLE, 1, 0);
 	x->has_rank = flatbuf_uint(t->f, &x->table, TENSOR_HAS_RANK, 1, 0);
 	x->nscales = count_scales(t, x);
 	rc = tflite_buffer(t, x->buffer, &off, &len, e);

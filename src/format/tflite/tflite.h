@@ -34,6 +34,8 @@ struct tflite_tensor {
 	uint32_t nscales; /* of its quantisation */
 	bool has_data;
 	bool has_rank;
+	bool is_used;	  /* by an operator, or from outside */
+	bool is_variable; /* keeps its numbers from run to run */
 	struct param *param;
 	value_id value; /* of the first subgraph */
 };
@@ -52,6 +54,8 @@ struct tflite_graph {
 	struct span prefix;	       /* "name/"; empty for the first */
 	struct tflite_tensor *tensors; /* in the arena */
 	uint32_t ntensors;
+	uint32_t *of_value; /* which tensor a value is; in the arena */
+	uint32_t nvalues;
 };
 
 /* A string field, copied; empty when it is absent. */
@@ -80,7 +84,7 @@ int tflite_quantization(struct tflite *t, const struct tflite_tensor *x,
 			struct tflite_quantization *out, struct err *e);
 
 /* ---- graph.c ---- */
-/* Sets the role of every tensor. */
+/* Sets the role of every tensor, and which are used. */
 int tflite_roles(struct tflite_graph *g, struct err *e);
 int tflite_operators(struct tflite_graph *g, struct err *e);
 
