@@ -23,6 +23,7 @@ import zlib
 import numpy
 import onnx
 import torch
+import torch.package
 from onnx import TensorProto, helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
@@ -304,6 +305,11 @@ def seeds_export():
         "m/archive_format": b"pt2", "m/models/model.json": text,
         "m/data/weights/model_weights_config.json": config,
         "m/data/weights/weight_0": bytes(8)}))
+    out = io.BytesIO()
+    with torch.package.PackageExporter(out) as package:
+        package.save_pickle("res", "w.pkl", {"w": torch.ones(2)})
+        package.save_source_string("code", "x = 1\n")
+    put("pytorch", "package", out.getvalue())
     put("pytorch", "pt2_old", archive({
         "serialized_exported_program.json": text,
         "serialized_state_dict.pt": torch_bytes({"fc.weight":

@@ -238,13 +238,50 @@ def read_export(path):
                     yield from describe(walk(root))
 
 
-def is_script(path):
+def read_new_export(path):
+    """The archive layout, of weights and their description."""
+    import io
+    import zipfile
+    import torch
+    with zipfile.ZipFile(path) as z:
+        top = z.namelist()[0].split("/")[0] + "/data/weights/"
+        config = json.loads(z.read(top + "model_weights_config.json"))
+        for name, item in config["config"].items():
+            data = z.read(top + item["path_name"])
+            if item["use_pickle"]:
+                t = torch.load(io.BytesIO(data))
+            else:
+                meta = item["tensor_meta"]
+                sizes, steps = ([v["as_int"] for v in meta[k]]
+                                for k in ("sizes", "strides"))
+                t = torch.frombuffer(bytearray(data), dtype=torch.float32)
+                t = t.as_strided(sizes, steps, meta["storage_offset"]["as_int"])
+            yield from describe(torch_parts(name, t))
+
+
+def read_package(path):
+    import zipfile
+    import torch.package
+    importer = torch.package.PackageImporter(path)
+    with zipfile.ZipFile(path) as z:
+        names = [n.split("/", 1)[1] for n in z.namelist()]
+    for name in names:
+        if name.startswith(".data/") or not name.endswith(".pkl"):
+            continue
+        folder, _, file = name.rpartition("/")
+        value = importer.load_pickle(folder.replace("/", "."), file)
+        if isinstance(value, torch.nn.Module):
+            value = value.state_dict()
+        yield from describe(walk(value, name[:-len(".pkl")]))
+
+
+def records_of(path):
     import zipfile
     try:
         with zipfile.ZipFile(path) as z:
-            return any(n.endswith("/constants.pkl") for n in z.namelist())
+            return {n.split("/", 1)[-1] for n in z.namelist()}
     except zipfile.BadZipFile:
-        return False
+        return set()
 
 
 def read_tar(path):
@@ -298,9 +335,14 @@ def read_torch(path):
     import torch
     if tarfile.is_tarfile(path):
         return read_tar(path)
+    records = records_of(path)
+    if "archive_format" in records:
+        return read_new_export(path)
     if path.endswith(".pt2"):
         return read_export(path)
-    if is_script(path):
+    if ".data/version" in records:
+        return read_package(path)
+    if "constants.pkl" in records:
         return read_script(path)
     try:
         root = torch.load(path, map_location="cpu")

@@ -8,12 +8,16 @@ Every dtype, every form of strides, every container; then whole modules,
 TorchScript, plain pickles and arrays.  compare.py reads them again.
 """
 import collections
+import io
+import json
 import os
 import pickle
 import sys
+import zipfile
 
 import numpy
 import torch
+import torch.package
 
 TOP = sys.argv[1]
 
@@ -171,6 +175,39 @@ def save_forms():
     save_both(states, "states")
 
 
+def save_packages():
+    with torch.package.PackageExporter(path("package.pt")) as package:
+        package.extern("**")
+        net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+        package.save_pickle("res", "state.pkl", net.state_dict())
+        package.save_pickle("res.deep", "net.pkl", net)
+        package.save_text("res", "note.txt", "hello")
+    one = {"type": "cpu"}
+
+    def meta(t):
+        ints = [[{"as_int": i} for i in v] for v in (t.shape, t.stride())]
+        return {"dtype": 7, "sizes": ints[0], "strides": ints[1],
+                "storage_offset": {"as_int": t.storage_offset()},
+                "requires_grad": False, "device": one, "layout": 7}
+    flat, turned = torch.arange(6.0), torch.arange(6.0).reshape(2, 3).t()
+    config, records = {}, {"archive_format": b"pt2", "archive_version": b"0"}
+    for i, (name, t, pickled) in enumerate((
+            ("a.w", flat, False), ("a.t", turned, False),
+            ("a.q", flat[2:], True), ("b", torch.eye(3).to_sparse(), True))):
+        out = io.BytesIO()
+        torch.save(t, out)
+        records["data/weights/weight_%d" % i] = out.getvalue() if pickled \
+            else numpy.array(t.storage().tolist(), "<f4").tobytes()
+        config[name] = {"path_name": "weight_%d" % i, "is_param": i == 0,
+                        "use_pickle": pickled, "tensor_meta": meta(flat)
+                        if pickled else meta(t)}
+    records["data/weights/model_weights_config.json"] = json.dumps(
+        {"config": config}).encode()
+    with zipfile.ZipFile(path("new.pt2"), "w") as z:
+        for name, data in records.items():
+            z.writestr("new/" + name, data)
+
+
 def save_records():
     kind = numpy.dtype([("id", "<i4"), ("box", ">f4", (2, 2)), ("s", "S5"),
                         ("in", [("x", "<f8"), ("y", ">i2", (3,)),
@@ -235,5 +272,6 @@ save_modules()
 save_quantized()
 save_sparse()
 save_forms()
+save_packages()
 save_records()
 save_arrays()

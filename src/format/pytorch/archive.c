@@ -227,20 +227,36 @@ int torch_archive_head(const struct torch_archive *a, struct model *m,
 
 /* ---- objects ---- */
 
+static int find_record(const struct torch_archive *a, struct pickle_text key,
+		       const char *suffix, const struct zipfile_member **m,
+		       struct err *e)
+{
+	struct text name = {0};
+	int rc = 0;
+
+	text_add_bytes(&name, key.p, key.len);
+	text_add(&name, suffix);
+	if (name.failed)
+		rc = err_nomem(e, key.len);
+	for (size_t i = 0; rc == 0 && !*m && a->storages[i]; i++)
+		rc = torch_archive_find(a, a->storages[i], name.p ? name.p : "",
+					name.len, m, e);
+	text_free(&name);
+	return rc;
+}
+
 static int find_storage(struct torch *t, struct pickle_text key,
 			uint64_t nbytes, struct blob **out, struct err *e)
 {
 	const struct torch_archive *a = t->container;
 	const struct zipfile_member *m = NULL;
 	char quoted[ERR_QUOTED];
+	int rc = find_record(a, key, "", &m, e);
 
-	for (size_t i = 0; !m && a->storages[i]; i++) {
-		int rc = torch_archive_find(a, a->storages[i], key.p, key.len,
-					    &m, e);
-
-		if (rc < 0)
-			return rc;
-	}
+	if (rc == 0 && !m && a->storage_suffix)
+		rc = find_record(a, key, a->storage_suffix, &m, e);
+	if (rc < 0)
+		return rc;
 	if (!m)
 		return err_set(e, EINVAL, "there is no storage %s",
 			       err_quote(quoted, key.p, key.len));

@@ -25,6 +25,7 @@ struct torch_archive {
 	size_t top_len;
 	/* Folders where a pickle's storages may be, "data/"; NULL ends them. */
 	const char *const *storages;
+	const char *storage_suffix; /* behind a storage's key; or NULL */
 };
 
 /* The archive in [off, off + len) of src. */
@@ -71,5 +72,6 @@ int torch_script_read(struct torch_archive *a, struct model *m, struct err *e);
 int torch_script_v1_read(struct torch_archive *a, struct model *m,
 			 struct err *e);
 int torch_export_read(struct torch_archive *a, struct model *m, struct err *e);
+int torch_package_read(struct torch_archive *a, struct model *m, struct err *e);
 
 #endif

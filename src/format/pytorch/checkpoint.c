@@ -42,6 +42,7 @@ static const struct kind {
 	{"constants.pkl", "torchscript", torch_script_read},
 	{"model.json", "torchscript", torch_script_v1_read},
 	{"data.pkl", "pytorch", read_checkpoint},
+	{".data/version", "pytorch-package", torch_package_read},
 };
 
 static int read_kind(struct torch_archive *a, struct model *m, struct err *e)
@@ -52,8 +53,6 @@ static int read_kind(struct torch_archive *a, struct model *m, struct err *e)
 		m->format = kinds[i].format;
 		return kinds[i].read(a, m, e);
 	}
-	if (torch_archive_has(a, ".data/version"))
-		return err_set(e, EOPNOTSUPP, "a package of torch.package");
 	return err_set(e, EINVAL, "no data.pkl");
 }
 
@@ -88,7 +87,8 @@ static int probe(const struct input *in)
 
 const struct format format_pytorch = {
 	.name = "pytorch",
-	.title = "PyTorch archives: torch.save, TorchScript, torch.export",
+	.title = "PyTorch archives: torch.save, TorchScript, torch.export, "
+		 "torch.package",
 	.probe = probe,
 	.read = read,
 };

@@ -82,26 +82,36 @@ struct reading {
 	const char *dir; /* where the storages lie */
 };
 
-static int open_storage(const struct reading *r, const struct json *payload,
-			struct blob **out, struct err *e)
+static bool is_pickled(const struct json *payload)
 {
-	const struct zipfile_member *m;
-	bool is_pickled = false;
+	bool is = false;
+
+	json_get_bool(json_member(payload, "use_pickle"), &is);
+	return is;
+}
+
+static int find_payload(const struct reading *r, const struct json *payload,
+			const struct zipfile_member **out, struct err *e)
+{
 	size_t len = 0;
 	const char *name =
 		json_get_string(json_member(payload, "path_name"), &len);
 	int rc;
 
-	json_get_bool(json_member(payload, "use_pickle"), &is_pickled);
 	if (!name)
 		return err_set(e, EINVAL, "no path_name");
-	if (is_pickled) {
-		*out = blob_fail(0, EOPNOTSUPP, "a pickled object");
-		return *out ? 0 : err_nomem(e, 0);
-	}
-	rc = torch_archive_find(r->a, r->dir, name, len, &m, e);
-	if (rc == 0 && !m)
+	rc = torch_archive_find(r->a, r->dir, name, len, out, e);
+	if (rc == 0 && !*out)
 		rc = err_set(e, EINVAL, "there is no record of its data");
+	return rc;
+}
+
+static int open_storage(const struct reading *r, const struct json *payload,
+			struct blob **out, struct err *e)
+{
+	const struct zipfile_member *m;
+	int rc = find_payload(r, payload, &m, e);
+
 	return rc < 0 ? rc : zipfile_data(r->a->zip, m, out, e);
 }
 
@@ -142,6 +152,45 @@ static int read_tensor(const struct reading *r, const struct json *payload,
 	return torch_view_data(data, strides, (uint64_t)offset, out, e);
 }
 
+/*
+ * An archive of torch.save inside of this one: names and tensors, or one tensor
+ * that is called `name`.
+ */
+static int read_state(const struct reading *r, const struct zipfile_member *m,
+		      enum param_kind kind, const char *name, struct err *e)
+{
+	struct torch t = {.m = r->m, .kind = kind, .name = name};
+	struct torch_archive inner;
+	int rc;
+
+	if (m->size == 0)
+		return 0;
+	rc = torch_archive_nested(r->a, m, &inner, e);
+	if (rc < 0)
+		return rc;
+	rc = torch_archive_head(&inner, NULL, &t.swapped, e);
+	if (rc == 0)
+		rc = torch_archive_walk(&inner, &t, "data.pkl", e);
+	torch_archive_close(&inner);
+	return rc;
+}
+
+/* Tensors that are not strided, or of a subclass. */
+static int add_pickled(const struct reading *r, const struct json *payload,
+		       enum param_kind kind, const char *key, size_t len,
+		       struct err *e)
+{
+	const struct zipfile_member *m;
+	char quoted[ERR_QUOTED];
+	char *name = strndup(key, len);
+	int rc = name ? find_payload(r, payload, &m, e) : err_nomem(e, len);
+
+	if (rc == 0)
+		rc = read_state(r, m, kind, name, e);
+	free(name);
+	return rc < 0 ? err_wrap(e, "%s", err_quote(quoted, key, len)) : 0;
+}
+
 static int add_payload(void *ctx, const char *key, size_t len,
 		       const struct json *payload, struct err *e)
 {
@@ -154,6 +203,11 @@ static int add_payload(void *ctx, const char *key, size_t len,
 	/* Objects of custom classes are no tensors. */
 	if (json_kind(json_member(payload, "tensor_meta")) != JSON_KIND_OBJECT)
 		return 0;
+	json_get_bool(json_member(payload, "is_param"), &is_param);
+	if (spec.kind == PARAM_PARAMETER && !is_param)
+		spec.kind = PARAM_BUFFER;
+	if (is_pickled(payload))
+		return add_pickled(r, payload, spec.kind, key, len, e);
 	rc = read_tensor(r, payload, &spec.tensor, e);
 	if (rc == 0)
 		rc = model_path(r->m, model_root(r->m), key, len, ".",
@@ -162,9 +216,6 @@ static int add_payload(void *ctx, const char *key, size_t len,
 		tensor_drop(&spec.tensor);
 		return err_wrap(e, "%s", err_quote(quoted, key, len));
 	}
-	json_get_bool(json_member(payload, "is_param"), &is_param);
-	if (spec.kind == PARAM_PARAMETER && !is_param)
-		spec.kind = PARAM_BUFFER;
 	if (spec.tensor.dtype == DTYPE_NONE)
 		spec.dtype_text = "unknown";
 	return model_param(r->m, &spec, NULL, e);
@@ -199,26 +250,6 @@ static bool is_record(const char *name, size_t len, const char *dir,
 	       !memchr(name + a, '/', len - a);
 }
 
-/* An archive of torch.save inside of this one. */
-static int read_state(const struct reading *r, const struct zipfile_member *m,
-		      struct err *e)
-{
-	struct torch t = {.m = r->m, .kind = r->kind};
-	struct torch_archive inner;
-	int rc;
-
-	if (m->size == 0)
-		return 0;
-	rc = torch_archive_nested(r->a, m, &inner, e);
-	if (rc < 0)
-		return rc;
-	rc = torch_archive_head(&inner, NULL, &t.swapped, e);
-	if (rc == 0)
-		rc = torch_archive_walk(&inner, &t, "data.pkl", e);
-	torch_archive_close(&inner);
-	return rc;
-}
-
 static int read_weights(struct reading *r, const struct zipfile_member *m,
 			const char *name, size_t len, struct err *e)
 {
@@ -237,7 +268,7 @@ static int read_weights(struct reading *r, const struct zipfile_member *m,
 			return read_payloads(r, m, e);
 		if (is_record(name, len, r->dir, ".pt") ||
 		    is_record(name, len, places[i].old, ""))
-			return read_state(r, m, e);
+			return read_state(r, m, r->kind, NULL, e);
 	}
 	return 0;
 }

@@ -10,6 +10,7 @@
  *	script_v1.c	TorchScript of 1.0 and 1.1: model.json
  *	export.c	torch.export: weights by name
  *	program.c	torch.export: the graph
+ *	package.c	torch.package
  *	tar.c		torch.save of 0.1: a tar archive
  *	legacy.c	torch.save before that: a stream of pickles and data
  *	plain.c		pickles of anything, with NumPy arrays in them
@@ -69,6 +70,7 @@ struct torch {
 	/* How to walk; all may be left 0. */
 	const char *under;    /* name of the module to hang the object into */
 	const char *seps;     /* `under` is a path, with these in between */
+	const char *name;     /* of an object that is one tensor */
 	const char *items;    /* what goes before the numbers of its items */
 	enum param_kind kind; /* of its tensors */
 	const struct torch_classes *classes; /* what code says of objects */

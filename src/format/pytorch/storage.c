@@ -6,6 +6,7 @@
  * the legacy stream a sixth item, a view of the storage itself.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -237,10 +238,31 @@ static int view_storage(struct torch *t, const struct torch_storage *root,
 	return rc;
 }
 
+/* Keys are texts; those of torch.package are numbers. */
+static int get_key(struct torch *t, const struct pickle_node *n,
+		   struct pickle_text *out, struct err *e)
+{
+	char number[24];
+
+	if (n && n->kind == PICKLE_INT) {
+		int len = snprintf(number, sizeof(number), "%lld",
+				   (long long)n->i);
+
+		out->p = arena_strndup(t->arena, number, (size_t)len);
+		out->len = (size_t)len;
+		return out->p ? 0 : err_nomem(e, sizeof(number));
+	}
+	if (!n || n->kind != PICKLE_STRING)
+		return err_set(e, EINVAL, "a storage without a key");
+	*out = n->s;
+	return 0;
+}
+
 int torch_find_storage(struct torch *t, const struct pickle_node *persid,
 		       const struct torch_storage **out, struct err *e)
 {
-	const struct pickle_node *id, *key, *numel, *view;
+	const struct pickle_node *id, *numel, *view;
+	struct pickle_text key;
 	uint64_t idx;
 	int rc;
 
@@ -251,14 +273,15 @@ int torch_find_storage(struct torch *t, const struct pickle_node *persid,
 	    (persid->kind != PICKLE_PERSID && persid->kind != PICKLE_TUPLE))
 		return err_set(e, EINVAL, "no storage");
 	id = persid->kind == PICKLE_TUPLE ? persid : persid->callable;
-	key = pickle_item(id, 2);
 	numel = pickle_item(id, 4);
-	if (!pickle_is_string(pickle_item(id, 0), "storage") || !key ||
-	    key->kind != PICKLE_STRING || !numel || numel->kind != PICKLE_INT ||
-	    numel->i < 0)
+	if (!pickle_is_string(pickle_item(id, 0), "storage") || !numel ||
+	    numel->kind != PICKLE_INT || numel->i < 0)
 		return err_set(e, EINVAL, "a storage without key or size");
-	if (!map_get(t->storages, key->s.p, key->s.len, &idx)) {
-		rc = open_storage(t, key->s, pickle_item(id, 1), numel->i, e);
+	rc = get_key(t, pickle_item(id, 2), &key, e);
+	if (rc < 0)
+		return rc;
+	if (!map_get(t->storages, key.p, key.len, &idx)) {
+		rc = open_storage(t, key, pickle_item(id, 1), numel->i, e);
 		if (rc < 0)
 			return rc;
 		idx = t->nlist - 1;

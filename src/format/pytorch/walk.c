@@ -483,6 +483,23 @@ static struct pickle_node *wrapped_state(const struct pickle_node *n)
 	return state && state->kind == PICKLE_DICT ? state : NULL;
 }
 
+/*
+ * torch.package writes objects that a function of its own would make as
+ * ("reduce_package", number, function, arguments): a call like any other.
+ */
+static void unpack_reduce(struct pickle_node *n)
+{
+	const struct pickle_node *id =
+		n->kind == PICKLE_PERSID ? n->callable : NULL;
+	struct pickle_node *f = pickle_item(id, 2), *args = pickle_item(id, 3);
+
+	if (!f || !args || !pickle_is_string(id->items[0], "reduce_package"))
+		return;
+	n->kind = PICKLE_OBJECT;
+	n->callable = f;
+	n->args = args;
+}
+
 static int visit(struct walk *w, struct pickle_node *n, const char *key,
 		 size_t len, struct err *e)
 {
@@ -492,6 +509,7 @@ static int visit(struct walk *w, struct pickle_node *n, const char *key,
 
 	if (++w->visits > VISITS_MAX)
 		return err_set(e, EFBIG, "more than %u objects", VISITS_MAX);
+	unpack_reduce(n);
 	n = unwrap(n);
 	rc = set_name(w, f, key, len, e);
 	if (rc < 0)
@@ -605,6 +623,7 @@ static int start(struct walk *w, struct pickle_node *root, struct err *e)
 
 	root = unwrap(root);
 	name = torch_is_plain(root) ? "value" : "tensor";
+	name = w->t->name ? w->t->name : name;
 
 	/* An archive without constants has an empty tuple of them. */
 	if (under && torch_is_plain(root))
