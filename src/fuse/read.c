@@ -92,7 +92,8 @@ static void reply_extent(fuse_req_t req, const struct extent *x, size_t size)
 		fuse_reply_err(req, e.code);
 		return;
 	}
-	buf.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+	buf.buf[0].flags =
+		FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK | FUSE_BUF_FD_RETRY;
 	buf.buf[0].fd = source_fd(x->src);
 	buf.buf[0].pos = (off_t)x->off;
 	fuse_reply_data(req, &buf, FUSE_BUF_SPLICE_MOVE);

@@ -87,6 +87,7 @@ void end_interrupts(struct request *r)
 	fuse_req_interrupt_func(r->req, NULL, NULL);
 }
 
+/* size is within the blob. */
 void reply_copy(fuse_req_t req, struct blob *b, size_t size, off_t off)
 {
 	char *buf = malloc(size);
@@ -100,5 +101,3 @@ void reply_copy(fuse_req_t req, struct blob *b, size_t size, off_t off)
 		fuse_reply_buf(req, buf, size);
 	free(buf);
 }
-
-/* size is within the blob. */

@@ -33,6 +33,7 @@ struct job {
 	uint32_t epoch;
 	struct tensor *in, *captures, *out;
 	double seconds;
+	bool fails_always;
 };
 
 static double now_seconds(void)
@@ -274,9 +275,13 @@ static void publish(struct demand *d, struct job *j)
 	hold_outputs(d, j->n);
 }
 
+/*
+ * What is wrong with the graph or its inputs stays wrong; memory and disks may
+ * be better the next time.
+ */
 static bool is_lasting(int rc)
 {
-	return rc != -EINTR && rc != -EFBIG && rc != -ENOMEM;
+	return rc == -EINVAL || rc == -EOPNOTSUPP;
 }
 
 /* What an operator finds wrong with its inputs is no error of the reader's. */
@@ -298,7 +303,7 @@ static void finish(struct demand *d, struct job *j, int rc, const struct err *e)
 	s->is_busy = false;
 	if (s->epoch == j->epoch && rc == 0)
 		publish(d, j);
-	else if (s->epoch == j->epoch && rc < 0 && is_lasting(rc)) {
+	else if (s->epoch == j->epoch && j->fails_always) {
 		s->failure = malloc(sizeof(*s->failure));
 		if (s->failure)
 			*s->failure = *e;
@@ -413,6 +418,7 @@ static int evaluate(struct demand *d, struct job *j, struct err *e)
 	rc = j->group.n > 1 ? evaluate_group(d, j, e) : evaluate_alone(d, j, e);
 	if (rc == 0 && is_cancelled(d))
 		rc = err_set(e, EINTR, "interrupted");
+	j->fails_always = is_lasting(rc);
 	if (rc < 0)
 		rc = node_error(rc, e);
 	j->seconds = now_seconds() - start;

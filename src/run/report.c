@@ -41,6 +41,8 @@ void report_log(struct run *r, const char *fmt, ...)
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
 	pthread_mutex_lock(&r->en->lock);
 	text_printf(&r->log, "%s %s\n", when, line);
+	/* A line is lost when there is no memory for it, not the log. */
+	r->log.failed = false;
 	trim_log(&r->log);
 	pthread_mutex_unlock(&r->en->lock);
 }

@@ -73,7 +73,7 @@ int vfs_mkdir(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,
 {
 	struct place p = ino_place(dir);
 	struct mount *m = &v->mounts[p.mount];
-	struct run *r;
+	struct vrun new = {.mount = m, .created = time(NULL)};
 	int64_t n;
 	int rc;
 
@@ -81,24 +81,22 @@ int vfs_mkdir(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,
 		return err_set(e, EROFS, "read-only");
 	if (run_number(v, m, name) >= 0)
 		return err_set(e, EEXIST, "there is a run of this name");
-	rc = run_new(v->en, m->model, &r, e);
-	if (rc < 0)
+	new.name = strdup(name);
+	if (!new.name)
+		return err_nomem(e, strlen(name));
+	rc = run_new(v->en, m->model, &new.run, e);
+	if (rc < 0) {
+		free(new.name);
 		return rc;
+	}
 	pthread_mutex_lock(&v->lock);
 	n = free_number(v);
-	if (n >= 0) {
-		v->runs[n] = (struct vrun){
-			.name = strdup(name),
-			.run = r,
-			.mount = m,
-			.created = time(NULL),
-		};
-		if (!v->runs[n].name)
-			n = -1;
-	}
+	if (n >= 0)
+		v->runs[n] = new;
 	pthread_mutex_unlock(&v->lock);
 	if (n < 0) {
-		run_unref(r);
+		run_unref(new.run);
+		free(new.name);
 		return err_set(e, ENOSPC, "too many runs");
 	}
 	*out = place_ino(&(struct place){.mount = p.mount,

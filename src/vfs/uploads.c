@@ -133,10 +133,26 @@ static int remember(struct taking *t, value_id id, struct err *e)
 
 static int give(struct taking *t, value_id id, struct tensor *x, struct err *e)
 {
-	int rc = t->area == AREA_PATCH ? run_patch(t->run, id, x, e)
-				       : run_bind(t->run, id, x, e);
+	int rc = remember(t, id, e);
 
-	return rc < 0 ? rc : remember(t, id, e);
+	if (rc < 0) {
+		tensor_drop(x);
+		return rc;
+	}
+	rc = t->area == AREA_PATCH ? run_patch(t->run, id, x, e)
+				   : run_bind(t->run, id, x, e);
+	if (rc < 0)
+		t->ngiven--;
+	return rc;
+}
+
+/* Whatever a reader found wrong: the writer gave us something wrong. */
+static int as_refusal(int rc, struct err *e)
+{
+	if (rc == 0 || rc == -ENOMEM)
+		return rc;
+	e->code = EINVAL;
+	return -EINVAL;
 }
 
 /* The one unknown extent follows from the number of bytes. */
@@ -188,10 +204,8 @@ static int take_npy(struct taking *t, value_id id, struct err *e)
 	struct tensor want, x;
 	int rc = npy_read(t->content, &x, e);
 
-	if (rc < 0) {
-		e->code = EINVAL;
-		return -EINVAL;
-	}
+	if (rc < 0)
+		return as_refusal(rc, e);
 	run_describe(t->run, id, &want, NULL);
 	rc = tensor_narrow(&x, want.dtype, e);
 	if (rc < 0) {
@@ -301,10 +315,7 @@ static int take_container(struct taking *t, struct err *e)
 	source_unref(src);
 	if (rc == 0 && t->ngiven == 0)
 		return err_set(e, EINVAL, "holds no input of the model");
-	if (rc == 0 || rc == -ENOMEM)
-		return rc;
-	e->code = EINVAL;
-	return -EINVAL;
+	return as_refusal(rc, e);
 }
 
 static int take_view(struct taking *t, value_id id, size_t view, struct err *e)
@@ -402,6 +413,7 @@ static int begin_taking(struct vfs *v, uint32_t run, struct upload *u,
 	t->content = blob_copy(u->data ? u->data : "", u->len);
 	u->is_dirty = false;
 	if (!t->name || !t->content) {
+		u->refused = ENOMEM;
 		free((char *)t->name);
 		blob_unref(t->content);
 		return err_nomem(e, u->len);

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -105,29 +106,37 @@ class Mounted(str):
 
 
 @contextlib.contextmanager
-def mounted(*sources, options=()):
+def mounted(*sources, options=(), env=None):
     """Mounts, in front, so that the program can be watched."""
     with tempdir() as tmp:
         mnt = Mounted(os.path.join(tmp, "mnt"))
         os.mkdir(mnt)
-        proc = subprocess.Popen(
-            [PROGRAM, "-f", *options, *sources, mnt],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        # A pipe that nobody reads would stop a talkative daemon.
+        says = os.path.join(tmp, "stderr")
+        with open(says, "wb") as f:
+            proc = subprocess.Popen([PROGRAM, "-f", *options, *sources, mnt],
+                                    stderr=f, env=env)
         mnt.proc = proc
         try:
             wait_until(lambda: os.path.ismount(mnt) or
                        proc.poll() is not None)
-            if proc.poll() is not None:
-                raise AssertionError("modelfs ended with %d: %r" % (
-                    proc.returncode, proc.stderr.read()))
+            check_alive(proc, says)
             yield mnt
-            assert proc.poll() is None, "modelfs died with %d: %r" % (
-                proc.returncode, proc.stderr.read())
+            check_alive(proc, says)
         finally:
-            says = end_mount(mnt, proc)
+            end_mount(mnt, proc)
         # A sanitizer has its say when the program ends.
-        assert proc.returncode == 0, "modelfs died with %d: %s" % (
-            proc.returncode, says)
+        assert proc.returncode == 0, "modelfs ended with %d: %s" % (
+            proc.returncode, tail(says))
+
+
+def tail(path):
+    return read(path)[-4000:].decode("utf-8", "replace")
+
+
+def check_alive(proc, says):
+    assert proc.poll() is None, "modelfs died with %d: %s" % (
+        proc.returncode, tail(says))
 
 
 def end_mount(mnt, proc):
@@ -139,11 +148,6 @@ def end_mount(mnt, proc):
         proc.kill()
         proc.wait()
         raise AssertionError("modelfs did not end after umount")
-    else:
-        return proc.stderr.read().decode("utf-8", "replace")
-    finally:
-        proc.stdout.close()
-        proc.stderr.close()
 
 
 def wait_until(fn, seconds=20):
@@ -152,6 +156,25 @@ def wait_until(fn, seconds=20):
         if time.monotonic() > end:
             raise AssertionError("nothing happened in %d s" % seconds)
         time.sleep(0.01)
+
+
+def in_threads(work, n):
+    """work(0) ... work(n - 1) at once; fails when one of them does."""
+    failures = []
+
+    def guarded(i):
+        try:
+            work(i)
+        except Exception as e:
+            failures.append("%d: %r" % (i, e))
+
+    threads = [threading.Thread(target=guarded, args=(i,)) for i in range(n)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(120)
+        assert not t.is_alive(), "a reader hangs"
+    assert not failures, failures[:3]
 
 
 def read(*parts):
@@ -196,6 +219,11 @@ def status(run_dir):
     return dict(line.split("\t", 1) for line in lines if "\t" in line)
 
 
+def short(value):
+    said = repr(value)
+    return said if len(said) <= 400 else said[:400] + "..."
+
+
 def same(got, want, what=""):
-    assert got == want, "%s%r is not %r" % (
-        "%s: " % (what,) if what != "" else "", got, want)
+    assert got == want, "%s%s is not %s" % (
+        "%s: " % (what,) if what != "" else "", short(got), short(want))

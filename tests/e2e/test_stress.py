@@ -4,14 +4,13 @@ import errno
 import io
 import os
 import random
-import threading
 
 import numpy as np
 
-from e2e import (IMAGE, ONNX, case, main, mounted, read, same, status, write)
+from e2e import (IMAGE, ONNX, case, in_threads, main, mounted, read, same,
+                 status, write)
 
 READERS = 16
-SECONDS = 20
 
 
 def values_of(run):
@@ -20,24 +19,6 @@ def values_of(run):
     for top, _, files in os.walk(run + "/act"):
         found += [os.path.join(top, f) for f in files if f.endswith(".npy")]
     return sorted(found)
-
-
-def in_threads(work, n):
-    failures = []
-
-    def guarded(i):
-        try:
-            work(i)
-        except Exception as e:
-            failures.append("%d: %r" % (i, e))
-
-    threads = [threading.Thread(target=guarded, args=(i,)) for i in range(n)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(SECONDS * 6)
-        assert not t.is_alive(), "a reader hangs"
-    assert not failures, failures[:3]
 
 
 @case
