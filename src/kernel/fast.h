@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "kernel/window.h"
 
@@ -34,12 +35,19 @@ struct finish finish_at(const struct finish *f, size_t row, size_t col,
 struct tile {
 	size_t m, n, k;
 	const float *a;
-	size_t a_row, a_col; /* from one row, or column, of A to the next */
-	const float *b;	     /* rows padded to whole vectors */
+	size_t a_row, a_col;  /* from one row, or column, of A to the next */
+	const uint32_t *a_at; /* NULL, or where each column of A is */
+	const float *b;	      /* rows padded to whole vectors */
 	size_t ldb;
 	float *c;
 	size_t ldc;
 	const struct finish *finish;
+	/*
+	 * NULL, or what is needed next: every block of rows fetches from it k
+	 * times, moving on by ahead_step floats.  It may go beyond the end.
+	 */
+	const float *ahead;
+	size_t ahead_step;
 };
 
 /*
@@ -92,7 +100,8 @@ enum fast_binary { FAST_ADD, FAST_SUB, FAST_MUL, FAST_DIV, FAST_BINARY_COUNT };
 
 struct fast {
 	const char *name;
-	size_t lanes, vectors;
+	size_t lanes, vectors; /* of a tile; it is at its best with */
+	size_t rows;	       /* a multiple of these */
 	void (*tile)(const struct tile *t);
 	/* The rows of one tap, for all channels. */
 	void (*columns)(const struct columns *c, size_t tap);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* fast_avx2 - x86-64 with AVX2 and FMA. */
 #if defined(__x86_64__)
+#include <immintrin.h>
+
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), \
 			     apply_to = function)
@@ -14,6 +16,13 @@
 #define HIGH_LANES 4, 12, 5, 13, 6, 14, 7, 15
 #define ROWS 4
 #define VECTORS 3
+#define FIRST(n)                                        \
+	_mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n)), \
+			   _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+#define LOAD_SOME(p, n) _mm256_maskload_ps(p, FIRST(n))
+#define STORE_SOME(p, v, n) _mm256_maskstore_ps(p, FIRST(n), (__m256)(v))
+#define GREATER(a, b) (vec) _mm256_max_ps((__m256)(a), (__m256)(b))
+#define LESSER(a, b) (vec) _mm256_min_ps((__m256)(a), (__m256)(b))
 #define LEVEL fast_avx2
 #define LEVEL_NAME "avx2"
 #include "kernel/fast_body.h"

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* fast_avx512 - x86-64 with AVX-512 (F, VL, BW, DQ). */
 #if defined(__x86_64__)
+#include <immintrin.h>
+
 #ifdef __clang__
 #pragma clang attribute push(                                              \
 	__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma"))), \
@@ -16,6 +18,11 @@
 #define HIGH_LANES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #define ROWS 8
 #define VECTORS 3
+#define FIRST(n) ((__mmask16)((1u << (n)) - 1))
+#define LOAD_SOME(p, n) _mm512_maskz_loadu_ps(FIRST(n), p)
+#define STORE_SOME(p, v, n) _mm512_mask_storeu_ps(p, FIRST(n), (__m512)(v))
+#define GREATER(a, b) (vec) _mm512_max_ps((__m512)(a), (__m512)(b))
+#define LESSER(a, b) (vec) _mm512_min_ps((__m512)(a), (__m512)(b))
 #define LEVEL fast_avx512
 #define LEVEL_NAME "avx512"
 #include "kernel/fast_body.h"

@@ -39,14 +39,35 @@ INLINE vec select_vec(mask m, vec a, vec b)
 	return (vec)(((mask)a & m) | ((mask)b & ~m));
 }
 
-INLINE vec load_part(const float *p, size_t n)
+/* The first n of a vector. */
+#ifdef LOAD_SOME
+INLINE vec load_some(const float *p, size_t n)
+{
+	return (vec)LOAD_SOME(p, n);
+}
+
+INLINE void store_some(float *p, vec v, size_t n)
+{
+	STORE_SOME(p, v, n);
+}
+#else
+INLINE vec load_some(const float *p, size_t n)
 {
 	vec v = {0};
 
-	if (n >= LANES)
-		return load(p);
 	memcpy(&v, p, n * sizeof(*p));
 	return v;
+}
+
+INLINE void store_some(float *p, vec v, size_t n)
+{
+	memcpy(p, &v, n * sizeof(*p));
+}
+#endif
+
+INLINE vec load_part(const float *p, size_t n)
+{
+	return n >= LANES ? load(p) : load_some(p, n);
 }
 
 INLINE void store_part(float *p, vec v, size_t n)
@@ -54,8 +75,22 @@ INLINE void store_part(float *p, vec v, size_t n)
 	if (n >= LANES)
 		store(p, v);
 	else
-		memcpy(p, &v, n * sizeof(*p));
+		store_some(p, v, n);
 }
+
+/* a > b ? a : b and a < b ? a : b, of each lane. */
+#ifndef GREATER
+#define GREATER(a, b) select_vec((a) > (b), a, b)
+#define LESSER(a, b) select_vec((a) < (b), a, b)
+#endif
+
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#define UNROLL_IF_KNOWN /* clang does, and warns where it cannot */
+#else
+#define UNROLL _Pragma("GCC unroll 24")
+#define UNROLL_IF_KNOWN UNROLL
+#endif
 
 INLINE float sum_lanes(vec v)
 {
@@ -65,6 +100,8 @@ INLINE float sum_lanes(vec v)
 		s += v[i];
 	return s;
 }
+
+#include "kernel/fast_finish.h"
 
 #include "kernel/fast_tile.h"
 
@@ -78,6 +115,7 @@ const struct fast LEVEL = {
 	.name = LEVEL_NAME,
 	.lanes = LANES,
 	.vectors = VECTORS,
+	.rows = ROWS,
 	.tile = run_tile,
 	.columns = run_columns,
 	.depth = run_depth,

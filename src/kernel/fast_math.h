@@ -13,16 +13,6 @@ static void run_affine(const float *x, float scale, float shift, float *y,
 		store_part(y + i, affine(load_part(x + i, n - i), a, b), n - i);
 }
 
-static void run_finish(const struct finish *f, const float *x, float *y,
-		       size_t n)
-{
-	for (size_t i = 0; i < n; i += LANES) {
-		struct spot s = {0, i, i, n - i};
-
-		store_part(y + i, finish(f, load_part(x + i, n - i), s), n - i);
-	}
-}
-
 /* Adding this leaves a number rounded to an integer in the low bits. */
 #define ROUNDER 12582912.0f
 

@@ -146,25 +146,10 @@ INLINE vec depth_vec(const struct depth *d, const float *x,
 	return acc;
 }
 
-INLINE float first_of(const float *p)
-{
-	return p ? *p : 0;
-}
-
 INLINE void depth_plane(const struct depth *d, const struct depth_kind k)
 {
 	const struct window *w = d->w;
-	/* Copies that no store can change: they stay in registers. */
-	float bias = first_of(d->finish->row_bias);
-	float scale = first_of(d->finish->row_scale);
-	float shift = first_of(d->finish->row_shift);
-	struct finish f = {.row_bias = d->finish->row_bias ? &bias : NULL,
-			   .row_scale = d->finish->row_scale ? &scale : NULL,
-			   .row_shift = &shift,
-			   .add = d->finish->add,
-			   .lo = d->finish->lo,
-			   .hi = d->finish->hi};
-	size_t left = w->out[1] * w->out[2];
+	unsigned parts = finish_parts(d->finish);
 	float *out = d->out;
 	vec taps[9] = {0};
 
@@ -175,16 +160,16 @@ INLINE void depth_plane(const struct depth *d, const struct depth_kind k)
 	for (size_t y = 0; y < w->out[1]; y++) {
 		const float *x = d->x + y * w->stride[1] * d->ldx;
 
-		for (size_t i = 0; i < w->out[2]; i += LANES) {
-			struct spot s = {0, 0, (size_t)(out + i - d->out),
-					 left - i};
-			vec v = depth_vec(d, x + i * k.stride, k, taps);
-
-			/* Beyond the row lies the next one, still to come. */
-			store_part(out + i, finish(&f, v, s), s.n);
-		}
+		for (size_t i = 0; i < w->out[2]; i += LANES)
+			store_part(out + i,
+				   depth_vec(d, x + i * k.stride, k, taps),
+				   w->out[2] - i);
 		out += w->out[2];
-		left -= w->out[2];
+	}
+	if (parts) {
+		struct strip s = {.n = w->out[1] * w->out[2]};
+
+		finish_strip(d->finish, parts, &s, d->out, d->out);
 	}
 }
 

@@ -94,17 +94,39 @@ struct multiply {
 	const float *a, *b;
 	float *c;
 	struct split panels, rows;
+	size_t nthreads;
 };
+
+/*
+ * What a thread will want when it is through with a panel of weights comes from
+ * afar: every block of rows fetches its share.  b: where B is.
+ */
+static void fetch_ahead(const struct multiply *j, const float *b, size_t panel,
+			size_t row, struct tile *t)
+{
+	size_t nrows = split_count(j->rows), vector, vectors;
+	size_t blocks = (j->p->m + j->f->rows - 1) / j->f->rows;
+
+	panel += (j->nthreads + nrows - 1) / nrows;
+	if (panel >= split_count(j->panels))
+		return;
+	split_part(j->panels, panel, &vector, &vectors);
+	t->ahead_step = (vectors * j->f->lanes + blocks - 1) / blocks;
+	t->ahead = b + vector * j->f->lanes * t->k +
+		   row / j->f->rows * t->ahead_step * t->k;
+}
 
 static void multiply_part(const struct multiply *j, size_t task)
 {
 	const struct product *p = j->p;
 	size_t nrows = split_count(j->rows), npanels = split_count(j->panels);
 	size_t matrix = task / (nrows * npanels), vector, vectors, row, col, at;
+	size_t panel = task / nrows % npanels;
+	const float *b = j->b + matrix * p->b_step;
 	struct tile t = {.k = p->k, .a_row = p->a_row, .a_col = p->a_col};
 	struct finish finish;
 
-	split_part(j->panels, task / nrows % npanels, &vector, &vectors);
+	split_part(j->panels, panel, &vector, &vectors);
 	split_part(j->rows, task % nrows, &row, &t.m);
 	col = vector * j->f->lanes;
 	at = matrix * p->m * p->n + row * p->n + col;
@@ -113,7 +135,8 @@ static void multiply_part(const struct multiply *j, size_t task)
 	t.ldb = t.n;
 	t.n = p->n - col < t.n ? p->n - col : t.n;
 	t.a = j->a + (p->a_at ? p->a_at[matrix] : 0) + row * p->a_row;
-	t.b = j->b + matrix * p->b_step + col * p->k;
+	t.b = b + col * p->k;
+	fetch_ahead(j, b, panel, row, &t);
 	t.c = j->c + at;
 	t.ldc = p->n;
 	t.finish = &finish;
@@ -129,7 +152,12 @@ static void multiply_parts(void *ctx, size_t begin, size_t end)
 void product_run(const struct kernel *k, const struct product *p,
 		 const float *a, const float *packed, float *c)
 {
-	struct multiply j = {p, fast_get(), a, packed, c};
+	struct multiply j = {.p = p,
+			     .f = fast_get(),
+			     .a = a,
+			     .b = packed,
+			     .c = c,
+			     .nthreads = pool_nthreads(k->pool)};
 	size_t columns, most = p->m, work;
 
 	if (p->m == 0 || p->n == 0 || p->batch == 0)

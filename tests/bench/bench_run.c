@@ -2,12 +2,13 @@
 /*
  * bench_run - how long a model takes, and where the time goes.
  *
- *	bench_run [-n ROUNDS] [-t THREADS] [-a] MODEL INPUT=FILE.npy...
+ *	bench_run [-n ROUNDS] [-t THREADS] [-av] MODEL INPUT=FILE.npy...
  *	          [OUTPUT:FILE.npy...]
  *
  * Every round is a fresh run of which the outputs are demanded (-a: every
  * value, in the order of the graph); weights stay loaded.  Prints the median
- * in milliseconds, and the share of each operator.  OUTPUT:FILE compares.
+ * in milliseconds, and the share of each operator (-v: and each node's least
+ * seconds: name, operator, shape).  OUTPUT:FILE compares.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,12 +36,19 @@ struct share {
 	double seconds;
 };
 
+struct least {
+	char *line; /* name, operator, shape */
+	double seconds;
+};
+
 struct bench {
 	struct model *model;
 	struct engine *en;
 	char **args;
 	int nargs;
-	bool all;
+	bool all, verbose;
+	struct least *nodes; /* in the order of the profile */
+	size_t nnodes;
 	struct share shares[TYPES_MAX];
 	size_t nshares;
 	double cpu_seconds; /* of the last round, all threads */
@@ -141,23 +149,44 @@ static void add_share(struct bench *b, const char *type, double seconds)
 	b->shares[i].seconds += seconds;
 }
 
+/* The same nodes run in the same order in every round. */
+static void add_node(struct bench *b, size_t i, const char *line, size_t len,
+		     double seconds)
+{
+	if (i >= b->nnodes) {
+		b->nodes = realloc(b->nodes, (i + 1) * sizeof(*b->nodes));
+		if (!b->nodes)
+			exit(1);
+		b->nodes[i] = (struct least){strndup(line, len), seconds};
+		b->nnodes = i + 1;
+	}
+	b->nodes[i].seconds = fmin(b->nodes[i].seconds, seconds);
+}
+
+/* The end of a line's third field, or NULL. */
+static const char *end_of_shape(const char *line)
+{
+	for (int i = 0; i < 3 && line; i++)
+		line = strchr(line + (i > 0), '\t');
+	return line;
+}
+
 static void add_profile(struct bench *b, struct run *r)
 {
 	struct text t = {0};
 	char *line, *rest = NULL;
+	size_t i = 0;
 
 	run_profile(r, &t);
 	for (line = strtok_r(t.p, "\n", &rest); line;
 	     line = strtok_r(NULL, "\n", &rest)) {
 		char type[64], *tab = strchr(line, '\t');
-		double seconds;
+		const char *end = end_of_shape(line);
 
-		if (tab && sscanf(tab, "\t%63[^\t]\t%*[^\t]\t%lf", type,
-				  &seconds) == 2)
-			add_share(b, type, seconds);
-		else if (tab &&
-			 sscanf(tab, "\t%63[^\t]\t\t%lf", type, &seconds) == 2)
-			add_share(b, type, seconds);
+		if (!end || sscanf(tab, "\t%63[^\t]", type) != 1)
+			continue;
+		add_share(b, type, atof(end));
+		add_node(b, i++, line, (size_t)(end - line), atof(end));
 	}
 	text_free(&t);
 }
@@ -176,6 +205,8 @@ static void print_shares(struct bench *b, double total)
 		if (b->shares[i].seconds > 0.005 * total)
 			printf("  %-24s %5.1f %%\n", b->shares[i].type,
 			       100 * b->shares[i].seconds / total);
+	for (size_t i = 0; i < b->nnodes && b->verbose; i++)
+		printf("%s\t%.6f\n", b->nodes[i].line, b->nodes[i].seconds);
 }
 
 /* ---- right, too? ---- */
@@ -281,13 +312,15 @@ int main(int argc, char **argv)
 	struct err e = {0};
 	int rounds = 10, threads = 2, opt;
 
-	while ((opt = getopt(argc, argv, "n:t:a")) != -1) {
+	while ((opt = getopt(argc, argv, "n:t:av")) != -1) {
 		if (opt == 'n')
 			rounds = atoi(optarg);
 		else if (opt == 't')
 			threads = atoi(optarg);
 		else if (opt == 'a')
 			b.all = true;
+		else if (opt == 'v')
+			b.verbose = true;
 		else
 			return 2;
 	}
@@ -301,6 +334,9 @@ int main(int argc, char **argv)
 	if (!b.en || !b.model->graph)
 		return 1;
 	run_rounds(&b, rounds);
+	for (size_t i = 0; i < b.nnodes; i++)
+		free(b.nodes[i].line);
+	free(b.nodes);
 	engine_free(b.en);
 	model_free(b.model);
 	return 0;
