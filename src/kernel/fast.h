@@ -123,6 +123,8 @@ struct fast {
 	void (*binary)(enum fast_binary op, const float *x, size_t x_step,
 		       const float *y, size_t y_step, float *out, size_t n);
 	void (*softmax)(const float *x, float *y, size_t n);
+	/* Of the numbers, or of their squares. */
+	double (*sum)(const float *x, size_t n, bool squares);
 	/* Mean and mean square distance from it (from 0: not centred). */
 	void (*moments)(const float *x, size_t n, bool centred, double *mean,
 			double *variance);

@@ -127,6 +127,7 @@ const struct fast LEVEL = {
 	.math = run_math,
 	.binary = run_binary,
 	.softmax = run_softmax,
+	.sum = run_sum,
 	.moments = run_moments,
 	.normalise = run_normalise,
 };

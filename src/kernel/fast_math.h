@@ -270,6 +270,11 @@ static double sum_of(const float *x, size_t n, float from, bool squares)
 	return sum;
 }
 
+static double run_sum(const float *x, size_t n, bool squares)
+{
+	return sum_of(x, n, 0, squares);
+}
+
 static void run_moments(const float *x, size_t n, bool centred, double *mean,
 			double *variance)
 {

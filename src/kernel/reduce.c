@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "kernel/fast.h"
+
 /* Columns of `inner` that are worked on at a time. */
 #define LANES 64
 
@@ -115,21 +117,41 @@ LOG_SUM_EXP(F64, double)
 
 typedef void reduce_fn(const struct job *j, size_t o, size_t at, size_t n);
 
+/* ---- rows of float32, on vectors ---- */
+#define FAST(NAME, SQUARES, END)                                          \
+	static void fast_##NAME(const struct job *j, size_t o, size_t at, \
+				size_t n)                                 \
+	{                                                                 \
+		size_t dim = j->p->dim;                                   \
+		double a;                                                 \
+		if (j->p->inner != 1) {                                   \
+			NAME##_F32(j, o, at, n);                          \
+			return;                                           \
+		}                                                         \
+		a = fast_get()->sum((const float *)j->in + o * dim, dim,  \
+				    SQUARES);                             \
+		((float *)j->out)[o] = (float)(END);                      \
+	}
+FAST(sum, false, a)
+FAST(mean, false, a / (double)dim)
+FAST(sum_square, true, a)
+
 #define ENTRY(OP, T) [NUM_##T] = OP##_##T
-#define ALL_OF(OP)                                                    \
+#define INTS_OF(OP)                                                   \
 	ENTRY(OP, U8), ENTRY(OP, I8), ENTRY(OP, U16), ENTRY(OP, I16), \
-		ENTRY(OP, U32), ENTRY(OP, I32), ENTRY(OP, U64),       \
-		ENTRY(OP, I64), ENTRY(OP, F32), ENTRY(OP, F64)
+		ENTRY(OP, U32), ENTRY(OP, I32), ENTRY(OP, U64), ENTRY(OP, I64)
+#define FAST_OF(OP) INTS_OF(OP), [NUM_F32] = fast_##OP, ENTRY(OP, F64)
+#define ALL_OF(OP) INTS_OF(OP), ENTRY(OP, F32), ENTRY(OP, F64)
 
 static reduce_fn *const table[REDUCE_COUNT][NUM_COUNT] = {
-	[REDUCE_SUM] = {ALL_OF(sum)},
-	[REDUCE_MEAN] = {ALL_OF(mean)},
+	[REDUCE_SUM] = {FAST_OF(sum)},
+	[REDUCE_MEAN] = {FAST_OF(mean)},
 	[REDUCE_PROD] = {ALL_OF(prod)},
 	[REDUCE_MAX] = {ALL_OF(max)},
 	[REDUCE_MIN] = {ALL_OF(min)},
 	[REDUCE_L1] = {ALL_OF(l1)},
 	[REDUCE_L2] = {ALL_OF(l2)},
-	[REDUCE_SUM_SQUARE] = {ALL_OF(sum_square)},
+	[REDUCE_SUM_SQUARE] = {FAST_OF(sum_square)},
 	[REDUCE_LOG_SUM] = {ALL_OF(log_sum)},
 	[REDUCE_LOG_SUM_EXP] = {ALL_OF(log_sum_exp)},
 };
