@@ -51,6 +51,18 @@ struct tile {
 };
 
 /*
+ * A matrix the other way round: `out` has a row for each of the cols, ldo
+ * apart, and is finished.  Rows of `in` are whole vectors.
+ */
+struct turn {
+	const float *in;
+	size_t ld, rows, cols;
+	float *out;
+	size_t ldo;
+	const struct finish *finish;
+};
+
+/*
  * Windows as columns of a matrix: rows are (channel, tap), columns the
  * outputs [first, first + n).  Rows are ld apart, ld >= n and a vector more.
  */
@@ -103,6 +115,7 @@ struct fast {
 	size_t lanes, vectors; /* of a tile; it is at its best with */
 	size_t rows;	       /* a multiple of these */
 	void (*tile)(const struct tile *t);
+	void (*turn)(const struct turn *t);
 	/* The rows of one tap, for all channels. */
 	void (*columns)(const struct columns *c, size_t tap);
 	void (*depth)(const struct depth *d);

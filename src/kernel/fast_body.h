@@ -117,6 +117,7 @@ const struct fast LEVEL = {
 	.vectors = VECTORS,
 	.rows = ROWS,
 	.tile = run_tile,
+	.turn = run_turn,
 	.columns = run_columns,
 	.depth = run_depth,
 	.wino_split = run_wino_split,

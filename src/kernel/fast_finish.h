@@ -30,34 +30,38 @@ INLINE unsigned finish_parts(const struct finish *f)
 	       (f->lo > -INFINITY || f->hi < INFINITY ? FINISH_LIMIT : 0);
 }
 
-/* n numbers of a row, from element `at` of the result on. */
-struct strip {
-	size_t row, col, at, n;
+/* Rows of n numbers at x, ldx apart, that go to y, ldy apart. */
+struct strips {
+	size_t rows, n, ldx, ldy;
 };
 
-INLINE void finish_loop(const struct finish *f, const struct strip *s,
+INLINE void finish_loop(const struct finish *f, const struct strips *s,
 			const float *x, float *y, const unsigned parts)
 {
-	vec bias = splat(parts & FINISH_BIAS ? f->row_bias[s->row] : 0);
-	vec scale = splat(parts & FINISH_AFFINE ? f->row_scale[s->row] : 0);
-	vec shift = splat(parts & FINISH_AFFINE ? f->row_shift[s->row] : 0);
 	vec lo = splat(f->lo), hi = splat(f->hi);
 
-	for (size_t i = 0; i < s->n; i += LANES) {
-		size_t left = s->n - i;
-		vec v = load_part(x + i, left);
+	for (size_t r = 0; r < s->rows; r++, x += s->ldx, y += s->ldy) {
+		vec bias = splat(parts & FINISH_BIAS ? f->row_bias[r] : 0);
+		vec scale = splat(parts & FINISH_AFFINE ? f->row_scale[r] : 0);
+		vec shift = splat(parts & FINISH_AFFINE ? f->row_shift[r] : 0);
+		const float *add = parts & FINISH_ADD ? f->add + r * s->ldy : y;
 
-		if (parts & FINISH_BIAS)
-			v += bias;
-		if (parts & FINISH_AFFINE)
-			v = affine(v, scale, shift);
-		if (parts & FINISH_COLUMNS)
-			v += load_part(f->col_bias + s->col + i, left);
-		if (parts & FINISH_ADD)
-			v += load_part(f->add + s->at + i, left);
-		if (parts & FINISH_LIMIT)
-			v = limit(v, lo, hi);
-		store_part(y + i, v, left);
+		for (size_t i = 0; i < s->n; i += LANES) {
+			size_t left = s->n - i;
+			vec v = load_part(x + i, left);
+
+			if (parts & FINISH_BIAS)
+				v += bias;
+			if (parts & FINISH_AFFINE)
+				v = affine(v, scale, shift);
+			if (parts & FINISH_COLUMNS)
+				v += load_part(f->col_bias + i, left);
+			if (parts & FINISH_ADD)
+				v += load_part(add + i, left);
+			if (parts & FINISH_LIMIT)
+				v = limit(v, lo, hi);
+			store_part(y + i, v, left);
+		}
 	}
 }
 
@@ -67,10 +71,11 @@ INLINE void finish_loop(const struct finish *f, const struct strip *s,
 		break;
 #define FINISH_4(P) FINISH_1(P) FINISH_1(P + 1) FINISH_1(P + 2) FINISH_1(P + 3)
 
-static void finish_strip(const struct finish *f, unsigned parts,
-			 const struct strip *s, const float *x, float *y)
+/* f: as finish_at gives it for what is at y. */
+static void finish_strips(const struct finish *f, const struct strips *s,
+			  const float *x, float *y)
 {
-	switch (parts) {
+	switch (finish_parts(f)) {
 		FINISH_4(0)
 		FINISH_4(4)
 		FINISH_4(8)
@@ -85,7 +90,7 @@ static void finish_strip(const struct finish *f, unsigned parts,
 static void run_finish(const struct finish *f, const float *x, float *y,
 		       size_t n)
 {
-	struct strip s = {.n = n};
+	struct strips s = {.rows = 1, .n = n};
 
-	finish_strip(f, finish_parts(f), &s, x, y);
+	finish_strips(f, &s, x, y);
 }

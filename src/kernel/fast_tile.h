@@ -23,14 +23,11 @@ INLINE void fetch_result(const struct tile *t, size_t row, int R, int V)
 static void finish_rows(const struct tile *t, size_t row, size_t R,
 			const float *x, size_t ldx)
 {
-	unsigned parts = finish_parts(t->finish);
+	size_t at = row * t->ldc;
+	struct finish f = finish_at(t->finish, row, 0, at);
+	struct strips s = {.rows = R, .n = t->n, .ldx = ldx, .ldy = t->ldc};
 
-	for (size_t r = 0; r < R; r++) {
-		size_t at = (row + r) * t->ldc;
-		struct strip s = {row + r, 0, at, t->n};
-
-		finish_strip(t->finish, parts, &s, x + r * ldx, t->c + at);
-	}
+	finish_strips(&f, &s, x, t->c + at);
 }
 
 /* A block of R rows and V vectors of columns, from row `row` of the tile. */
@@ -130,5 +127,50 @@ static void run_tile(const struct tile *t)
 
 		blocks[rows - 1][v](t, row);
 		row += rows;
+	}
+}
+
+/* ---- turning ---- */
+
+/* Rows become columns: each step interleaves the halves. */
+INLINE void turn_block(const float *in, size_t ld, size_t rows, vec out[LANES])
+{
+	vec v[LANES];
+
+	UNROLL for (size_t i = 0; i < LANES; i++) v[i] =
+		i < rows ? load(in + i * ld) : (vec){0};
+	UNROLL for (size_t step = 1; step < LANES; step *= 2)
+	{
+		UNROLL for (size_t i = 0; i < LANES / 2; i++)
+		{
+			vec a = v[i], b = v[i + LANES / 2];
+
+			out[2 * i] = __builtin_shufflevector(a, b, LOW_LANES);
+			out[2 * i + 1] =
+				__builtin_shufflevector(a, b, HIGH_LANES);
+		}
+		UNROLL for (size_t i = 0; i < LANES; i++) v[i] = out[i];
+	}
+}
+
+static void run_turn(const struct turn *t)
+{
+	for (size_t col = 0; col < t->cols; col += LANES) {
+		size_t cols = t->cols - col < LANES ? t->cols - col : LANES;
+
+		for (size_t row = 0; row < t->rows; row += LANES) {
+			size_t left = t->rows - row;
+			vec v[LANES];
+
+			turn_block(t->in + row * t->ld + col, t->ld, left, v);
+			for (size_t i = 0; i < cols; i++)
+				store_part(t->out + (col + i) * t->ldo + row,
+					   v[i], left);
+		}
+	}
+	if (finish_parts(t->finish)) {
+		struct strips s = {t->cols, t->rows, t->ldo, t->ldo};
+
+		finish_strips(t->finish, &s, t->out, t->out);
 	}
 }

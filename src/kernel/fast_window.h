@@ -149,7 +149,6 @@ INLINE vec depth_vec(const struct depth *d, const float *x,
 INLINE void depth_plane(const struct depth *d, const struct depth_kind k)
 {
 	const struct window *w = d->w;
-	unsigned parts = finish_parts(d->finish);
 	float *out = d->out;
 	vec taps[9] = {0};
 
@@ -166,10 +165,10 @@ INLINE void depth_plane(const struct depth *d, const struct depth_kind k)
 				   w->out[2] - i);
 		out += w->out[2];
 	}
-	if (parts) {
-		struct strip s = {.n = w->out[1] * w->out[2]};
+	if (finish_parts(d->finish)) {
+		struct strips s = {.rows = 1, .n = w->out[1] * w->out[2]};
 
-		finish_strip(d->finish, parts, &s, d->out, d->out);
+		finish_strips(d->finish, &s, d->out, d->out);
 	}
 }
 

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "kernel/conv_fast.h"
+#include "kernel/conv_wide.h"
 #include "kernel/depth.h"
 #include "kernel/gemm.h"
 #include "kernel/winograd.h"
@@ -138,7 +139,7 @@ static int check_bias(const struct op_call *c, size_t channels, struct err *e)
 }
 
 /* ---- float32 on vectors ---- */
-enum conv_way { CONV_GENERAL, CONV_DEPTH, CONV_WINOGRAD, CONV_FAST };
+enum conv_way { CONV_GENERAL, CONV_DEPTH, CONV_WINOGRAD, CONV_WIDE, CONV_FAST };
 
 static enum conv_way choose_way(const struct conv *v)
 {
@@ -146,6 +147,8 @@ static enum conv_way choose_way(const struct conv *v)
 		return CONV_DEPTH;
 	if (winograd_has(v))
 		return CONV_WINOGRAD;
+	if (conv_wide_has(v))
+		return CONV_WIDE;
 	return conv_fast_has(v) ? CONV_FAST : CONV_GENERAL;
 }
 
@@ -156,6 +159,8 @@ static size_t scratch_of_way(const struct kernel *k, const struct conv *v,
 		return depth_scratch(k, v);
 	if (way == CONV_WINOGRAD)
 		return winograd_scratch(k, v);
+	if (way == CONV_WIDE)
+		return conv_wide_scratch(k, v);
 	return conv_fast_scratch(k, v);
 }
 
@@ -165,6 +170,12 @@ static void fill_winograd(const struct kernel *k, const void *ctx,
 	winograd_form(k, ctx, in, out);
 }
 
+static void fill_wide(const struct kernel *k, const void *ctx, const void *in,
+		      void *out)
+{
+	conv_wide_form(k, ctx, in, out);
+}
+
 static int get_weights(struct op_call *c, const struct conv *v,
 		       enum conv_way way, const float **out, struct err *e)
 {
@@ -172,9 +183,14 @@ static int get_weights(struct op_call *c, const struct conv *v,
 	const void *p;
 	int rc;
 
-	if (way != CONV_WINOGRAD)
+	if (way == CONV_WINOGRAD) {
+		form.nbytes = winograd_form_size(v) * sizeof(float);
+	} else if (way == CONV_WIDE) {
+		form.nbytes = conv_wide_form_size(v) * sizeof(float);
+		form.fill = fill_wide;
+	} else {
 		return op_in_f32(c, 1, out, e);
-	form.nbytes = winograd_form_size(v) * sizeof(float);
+	}
 	rc = op_form(c, 1, DTYPE_F32, &form, &p, e);
 	*out = p;
 	return rc;
@@ -211,6 +227,8 @@ static int run_fast(struct op_call *c, const struct conv *v, enum conv_way way,
 		depth_run(k, v, x, w, &finish, y, scratch);
 	else if (way == CONV_WINOGRAD)
 		winograd_run(k, v, x, w, &finish, y, scratch);
+	else if (way == CONV_WIDE)
+		conv_wide_run(k, v, x, w, &finish, y, scratch);
 	else
 		conv_fast_run(k, v, x, w, &finish, y, scratch);
 	return 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernel/conv_fast.h"
+#include "kernel/conv_wide.h"
 #include "kernel/depth.h"
 #include "kernel/product.h"
 #include "kernel/winograd.h"
@@ -206,6 +207,14 @@ static void check_shape(const struct shape2 *s)
 		check_conv(s, conv_fast_run, conv_fast_scratch(&k, &v), x, w,
 			   w);
 	}
+	if (conv_wide_has(&v)) {
+		float *form = malloc(conv_wide_form_size(&v) * sizeof(*form));
+
+		conv_wide_form(&k, &v, w, form);
+		check_conv(s, conv_wide_run, conv_wide_scratch(&k, &v), x, w,
+			   form);
+		free(form);
+	}
 	if (winograd_has(&v)) {
 		float *form = malloc(winograd_form_size(&v) * sizeof(*form));
 
@@ -228,6 +237,8 @@ static void check_convs(void)
 		{1, 2, 8, 12, 40, 3, 2, 1, 1},	 {1, 1, 4, 4, 6, 5, 1, 1, 4},
 		{2, 1, 9, 10, 13, 3, 1, 1, 1},	 {1, 1, 8, 8, 61, 3, 1, 1, 0},
 		{1, 1, 70, 130, 15, 3, 1, 1, 2}, {1, 6, 6, 6, 17, 3, 1, 1, 1},
+		{2, 1, 12, 70, 9, 3, 2, 1, 1},	 {2, 1, 40, 33, 5, 1, 1, 1, 0},
+		{1, 1, 7, 16, 30, 1, 2, 1, 0},	 {1, 1, 5, 100, 18, 5, 1, 2, 3},
 		{2, 4, 4, 8, 20, 3, 2, 1, 1},	 {1, 3, 3, 3, 25, 5, 2, 2, 3},
 	};
 
