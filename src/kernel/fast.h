@@ -43,7 +43,7 @@ struct tile {
 	size_t ldc;
 	const struct finish *finish;
 	/*
-	 * NULL, or what is needed next: every block of rows fetches from it k
+	 * What is needed next (NULL: the rows of A that follow): every block of rows fetches from it k
 	 * times, moving on by ahead_step floats.  It may go beyond the end.
 	 */
 	const float *ahead;

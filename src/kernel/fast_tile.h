@@ -19,6 +19,21 @@ INLINE void fetch_result(const struct tile *t, size_t row, int R, int V)
 	}
 }
 
+struct ahead {
+	const float *p;
+	size_t step;
+};
+
+/* What is needed after R rows: as the tile says, or the next rows of A. */
+INLINE struct ahead look_ahead(const struct tile *t, size_t row, size_t R)
+{
+	if (t->ahead)
+		return (struct ahead){t->ahead + row / R * t->k * t->ahead_step,
+				      t->ahead_step};
+	return (struct ahead){t->a + (row + R) * t->a_row,
+			      t->a_row == t->k ? R : 0};
+}
+
 /* R rows of sums at x, ldx apart, to the result. */
 static void finish_rows(const struct tile *t, size_t row, size_t R,
 			const float *x, size_t ldx)
@@ -35,8 +50,7 @@ static void finish_rows(const struct tile *t, size_t row, size_t R,
 	static void block_##R##_##V(const struct tile *t, size_t row)      \
 	{                                                                  \
 		const float *a = t->a + row * t->a_row, *b = t->b;         \
-		const float *ahead = t->ahead ? t->ahead : a;              \
-		size_t ahead_step = t->ahead ? t->ahead_step : 0;          \
+		struct ahead next = look_ahead(t, row, R);                 \
 		size_t a_row = t->a_row, a_col = t->a_col, k = t->k;       \
 		bool whole = t->n >= V * LANES;                            \
 		size_t ldc = whole ? t->ldc : V * LANES;                   \
@@ -44,7 +58,6 @@ static void finish_rows(const struct tile *t, size_t row, size_t R,
 		float *c = whole ? t->c + row * ldc : part;                \
 		vec acc[R][V];                                             \
                                                                            \
-		ahead += row * k * ahead_step / R;                         \
 		fetch_result(t, row, R, V);                                \
 		UNROLL for (int i = 0; i < R * V; i++) acc[i / V][i % V] = \
 			(vec){0};                                          \
@@ -53,7 +66,7 @@ static void finish_rows(const struct tile *t, size_t row, size_t R,
 			const float *x =                                   \
 				t->a_at ? a + t->a_at[p] : a + p * a_col;  \
 			__builtin_prefetch(x + p % R * a_row + AHEAD);     \
-			__builtin_prefetch(ahead, 0, 2);                   \
+			__builtin_prefetch(next.p, 0, 2);                  \
 			UNROLL for (int v = 0; v < V; v++) y[v] =          \
 				load(b + v * LANES);                       \
 			UNROLL for (int r = 0; r < R; r++)                 \
@@ -63,7 +76,7 @@ static void finish_rows(const struct tile *t, size_t row, size_t R,
 					acc[r][v] += s * y[v];             \
 			}                                                  \
 			b += t->ldb;                                       \
-			ahead += ahead_step;                               \
+			next.p += next.step;                               \
 		}                                                          \
 		UNROLL for (int i = 0; i < R * V; i++)                     \
 			store(c + (size_t)(i / V) * ldc + i % V * LANES,   \

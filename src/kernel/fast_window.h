@@ -14,14 +14,17 @@ INLINE void spread_zeros(float *out, size_t n)
 		store(out + i, (vec){0});
 }
 
+/* later: what will be read after some more rows, this far behind `in`. */
 INLINE void spread(float *out, const float *in, const float *end, size_t n,
-		   size_t stride)
+		   size_t stride, size_t later)
 {
 	size_t i = 0, room = (size_t)(end - in);
 
 	if (stride == 1 && n + LANES <= room) {
-		for (; i < n; i += LANES)
+		for (; i < n; i += LANES) {
+			__builtin_prefetch(in + i + later);
 			store(out + i, load(in + i));
+		}
 	} else if (stride == 2 && 2 * (n + LANES) <= room) {
 		for (; i < n; i += LANES)
 			store(out + i, load_even(in + 2 * i));
@@ -56,6 +59,9 @@ static size_t within(size_t v, size_t lo, size_t hi)
 	return v < lo ? lo : v > hi ? hi : v;
 }
 
+/* Channels between a row and the one that is fetched meanwhile. */
+#define LATER 4
+
 /* Outputs [begin, end) of a row whose input row is `in`. */
 INLINE void line_part(const struct columns *c, const struct tap *t,
 		      const float *in, size_t begin, size_t end, float *out)
@@ -65,7 +71,8 @@ INLINE void line_part(const struct columns *c, const struct tap *t,
 	spread_zeros(out, lo - begin);
 	if (hi > lo)
 		spread(out + (lo - begin), in + window_at(c->w, 2, lo, t->x),
-		       c->x_end, hi - lo, c->w->stride[2]);
+		       c->x_end, hi - lo, c->w->stride[2],
+		       LATER * window_in(c->w));
 	spread_zeros(out + (hi - begin), end - hi);
 }
 
