@@ -88,12 +88,24 @@ struct depth {
 };
 
 /*
+ * Winograd's F(2x2, 3x3): rows of tiles, each of sixteen numbers that are `step`
+ * floats apart.  In: a row has pitch tiles, of which the last is to spare; its
+ * image 2 * pitch columns.  Out: it has `across`.
+ */
+struct wino2_tiles {
+	size_t rows, pitch, across, step;
+	size_t sums;	      /* floats of one of the four sums */
+	size_t ld;	      /* channels of a tile, whole vectors */
+	size_t width, height; /* of the result */
+};
+
+/*
  * Winograd's F(4x4, 3x3).  Rows are split in four: number 4t + q of a row is
  * number t of its part q, and parts are `part` floats apart.  The 36 numbers
  * of a tile are `step` floats apart, tiles of a row of tiles side by side.
  * What is written may go a vector beyond ntiles.
  */
-struct wino_tiles {
+struct wino4_tiles {
 	size_t ntiles, part, step;
 };
 
@@ -119,13 +131,22 @@ struct fast {
 	/* The rows of one tap, for all channels. */
 	void (*columns)(const struct columns *c, size_t tap);
 	void (*depth)(const struct depth *d);
+	/*
+	 * x: a padded channel; sums: room; what is written may go a vector
+	 * beyond.
+	 */
+	void (*wino2_in)(const struct wino2_tiles *w, const float *x,
+			 float *sums, float *out);
+	/* m: tiles of ld channels, y: pixels of ld channels. */
+	void (*wino2_out)(const struct wino2_tiles *w, const float *m,
+			  float *y);
 	/* Six rows, or four; 4 * ntiles numbers a row. */
-	void (*wino_split)(const struct wino_tiles *w, const float *row,
-			   float *parts);
-	void (*wino_in)(const struct wino_tiles *w, const float *const rows[6],
-			float *out);
-	void (*wino_out)(const struct wino_tiles *w, const float *in,
-			 float *const rows[4]);
+	void (*wino4_split)(const struct wino4_tiles *w, const float *row,
+			    float *parts);
+	void (*wino4_in)(const struct wino4_tiles *w,
+			 const float *const rows[6], float *out);
+	void (*wino4_out)(const struct wino4_tiles *w, const float *in,
+			  float *const rows[4]);
 	/* y = x * scale + shift */
 	void (*affine)(const float *x, float scale, float shift, float *y,
 		       size_t n);

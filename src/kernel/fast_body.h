@@ -109,7 +109,9 @@ INLINE float sum_lanes(vec v)
 
 #include "kernel/fast_window.h"
 
-#include "kernel/fast_winograd.h"
+#include "kernel/fast_winograd2.h"
+
+#include "kernel/fast_winograd4.h"
 
 const struct fast LEVEL = {
 	.name = LEVEL_NAME,
@@ -120,9 +122,11 @@ const struct fast LEVEL = {
 	.turn = run_turn,
 	.columns = run_columns,
 	.depth = run_depth,
-	.wino_split = run_wino_split,
-	.wino_in = run_wino_in,
-	.wino_out = run_wino_out,
+	.wino2_in = run_wino2_in,
+	.wino2_out = run_wino2_out,
+	.wino4_split = run_wino4_split,
+	.wino4_in = run_wino4_in,
+	.wino4_out = run_wino4_out,
 	.affine = run_affine,
 	.finish = run_finish,
 	.math = run_math,

@@ -8,7 +8,8 @@
 #include "kernel/conv_wide.h"
 #include "kernel/depth.h"
 #include "kernel/gemm.h"
-#include "kernel/winograd.h"
+#include "kernel/winograd2.h"
+#include "kernel/winograd4.h"
 #include "op/impl.h"
 #include "op/window.h"
 
@@ -139,65 +140,72 @@ static int check_bias(const struct op_call *c, size_t channels, struct err *e)
 }
 
 /* ---- float32 on vectors ---- */
-enum conv_way { CONV_GENERAL, CONV_DEPTH, CONV_WINOGRAD, CONV_WIDE, CONV_FAST };
+/* A way to convolve; form_size NULL: it takes the weights as they are. */
+struct conv_way {
+	bool (*has)(const struct conv *v);
+	size_t (*form_size)(const struct conv *v);
+	void (*form)(const struct kernel *k, const struct conv *v,
+		     const float *weights, float *form);
+	size_t (*scratch)(const struct kernel *k, const struct conv *v);
+	void (*run)(const struct kernel *k, const struct conv *v,
+		    const float *x, const float *weights,
+		    const struct finish *finish, float *y, float *scratch);
+};
 
-static enum conv_way choose_way(const struct conv *v)
+/* The first that has it; NULL: none. */
+static const struct conv_way *choose_way(const struct conv *v)
 {
-	if (depth_has(v))
-		return CONV_DEPTH;
-	if (winograd_has(v))
-		return CONV_WINOGRAD;
-	if (conv_wide_has(v))
-		return CONV_WIDE;
-	return conv_fast_has(v) ? CONV_FAST : CONV_GENERAL;
+	static const struct conv_way ways[] = {
+		{depth_has, NULL, NULL, depth_scratch, depth_run},
+		{winograd4_has, winograd4_form_size, winograd4_form,
+		 winograd4_scratch, winograd4_run},
+		{winograd2_has, winograd2_form_size, winograd2_form,
+		 winograd2_scratch, winograd2_run},
+		{conv_wide_has, conv_wide_form_size, conv_wide_form,
+		 conv_wide_scratch, conv_wide_run},
+		{conv_fast_has, NULL, NULL, conv_fast_scratch, conv_fast_run},
+	};
+
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		if (ways[i].has(v))
+			return &ways[i];
+	}
+	return NULL;
 }
 
-static size_t scratch_of_way(const struct kernel *k, const struct conv *v,
-			     enum conv_way way)
-{
-	if (way == CONV_DEPTH)
-		return depth_scratch(k, v);
-	if (way == CONV_WINOGRAD)
-		return winograd_scratch(k, v);
-	if (way == CONV_WIDE)
-		return conv_wide_scratch(k, v);
-	return conv_fast_scratch(k, v);
-}
+struct forming {
+	const struct conv *v;
+	const struct conv_way *way;
+};
 
-static void fill_winograd(const struct kernel *k, const void *ctx,
-			  const void *in, void *out)
-{
-	winograd_form(k, ctx, in, out);
-}
-
-static void fill_wide(const struct kernel *k, const void *ctx, const void *in,
+static void fill_form(const struct kernel *k, const void *ctx, const void *in,
 		      void *out)
 {
-	conv_wide_form(k, ctx, in, out);
+	const struct forming *f = ctx;
+
+	f->way->form(k, f->v, in, out);
 }
 
 static int get_weights(struct op_call *c, const struct conv *v,
-		       enum conv_way way, const float **out, struct err *e)
+		       const struct conv_way *way, const float **out,
+		       struct err *e)
 {
-	struct op_form form = {.fill = fill_winograd, .ctx = v};
+	struct forming f = {v, way};
+	struct op_form form = {.fill = fill_form, .ctx = &f};
 	const void *p;
 	int rc;
 
-	if (way == CONV_WINOGRAD) {
-		form.nbytes = winograd_form_size(v) * sizeof(float);
-	} else if (way == CONV_WIDE) {
-		form.nbytes = conv_wide_form_size(v) * sizeof(float);
-		form.fill = fill_wide;
-	} else {
+	if (!way->form_size)
 		return op_in_f32(c, 1, out, e);
-	}
+	form.nbytes = way->form_size(v) * sizeof(float);
 	rc = op_form(c, 1, DTYPE_F32, &form, &p, e);
 	*out = p;
 	return rc;
 }
 
-static int run_fast(struct op_call *c, const struct conv *v, enum conv_way way,
-		    const struct shape *out, struct err *e)
+static int run_fast(struct op_call *c, const struct conv *v,
+		    const struct conv_way *way, const struct shape *out,
+		    struct err *e)
 {
 	const struct kernel *k = &c->env->kernel;
 	struct finish finish = {.lo = -INFINITY, .hi = INFINITY};
@@ -219,18 +227,11 @@ static int run_fast(struct op_call *c, const struct conv *v, enum conv_way way,
 	if (rc == 0)
 		rc = op_out_as(c, 0, c->in[0].dtype, out, &y, e);
 	if (rc == 0)
-		rc = op_temp_array(c, scratch_of_way(k, v, way), sizeof(float),
+		rc = op_temp_array(c, way->scratch(k, v), sizeof(float),
 				   &scratch, e);
 	if (rc < 0)
 		return rc;
-	if (way == CONV_DEPTH)
-		depth_run(k, v, x, w, &finish, y, scratch);
-	else if (way == CONV_WINOGRAD)
-		winograd_run(k, v, x, w, &finish, y, scratch);
-	else if (way == CONV_WIDE)
-		conv_wide_run(k, v, x, w, &finish, y, scratch);
-	else
-		conv_fast_run(k, v, x, w, &finish, y, scratch);
+	way->run(k, v, x, w, &finish, y, scratch);
 	return 0;
 }
 
@@ -269,11 +270,12 @@ static bool leads_conv(struct op_call *c)
 	return c->in[0].dtype == DTYPE_F32 && shape_is_known(op_shape(c, 0)) &&
 	       shape_is_known(op_shape(c, 1)) &&
 	       conv_plan(c, op_shape(c, 0), op_shape(c, 1), &v, NULL) == 0 &&
-	       choose_way(&v) != CONV_GENERAL;
+	       choose_way(&v);
 }
 
 static int eval_conv(struct op_call *c, struct err *e)
 {
+	const struct conv_way *way;
 	struct operands o;
 	struct shape s;
 	struct conv v;
@@ -287,8 +289,9 @@ static int eval_conv(struct op_call *c, struct err *e)
 		return rc;
 	if (!op_num(op_compute_type(c->in[0].dtype), &v.type))
 		return op_bad_dtype(c, 0, e);
-	if (choose_way(&v) != CONV_GENERAL)
-		return run_fast(c, &v, choose_way(&v), &s, e);
+	way = choose_way(&v);
+	if (way)
+		return run_fast(c, &v, way, &s, e);
 	rc = get_operands(c, &v, &s, conv_scratch(&v), &o, e);
 	if (rc == 0)
 		conv_run(&c->env->kernel, &v, o.x, o.w, o.bias, o.y, o.scratch);

