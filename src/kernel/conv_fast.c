@@ -18,6 +18,8 @@
 #define BLOCK_MAX ((size_t)1 << 17)
 #define TASKS 8
 #define ROW_STEP 32
+/* Rows of an image's matrix that are read where they are. */
+#define PLACE_MAX 160
 
 struct implicit {
 	const struct conv *v;
@@ -27,6 +29,7 @@ struct implicit {
 	struct split blocks;  /* of vectors of outputs */
 	size_t ld;	      /* of a block */
 	bool whole;	      /* one block, laid out by all */
+	bool in_place;	      /* the image is the matrix */
 	const float *x, *x_end, *weights;
 	const struct finish *finish;
 	float *y, *scratch;
@@ -72,8 +75,12 @@ static struct implicit plan(const struct conv *v)
 	j.blocks = (struct split){vectors, j.whole ? vectors : most};
 	j.ld = ((vectors < j.blocks.most ? vectors : j.blocks.most) + 1) *
 	       j.f->lanes;
+	j.in_place = !j.whole && is_pointwise(&v->w) && j.k <= PLACE_MAX &&
+		     j.outs % j.f->lanes == 0;
+	if (j.in_place)
+		j.ld = j.outs;
 	/* Rows a power of two apart would share a few lines of the cache. */
-	if (j.ld % 256 == 0)
+	else if (j.ld % 256 == 0)
 		j.ld += j.f->lanes;
 	return j;
 }
@@ -89,7 +96,7 @@ bool conv_fast_has(const struct conv *v)
 size_t conv_fast_scratch(const struct kernel *k, const struct conv *v)
 {
 	struct implicit j = plan(v);
-	size_t one = j.k * j.ld;
+	size_t one = j.in_place ? 0 : j.k * j.ld;
 
 	return j.whole ? one : one * slots_count(k);
 }
@@ -141,13 +148,16 @@ static void run_block(struct implicit *j, size_t task)
 {
 	size_t nblocks = split_count(j->blocks), image = task / nblocks;
 	size_t vector, vectors, slot = slots_take(&j->slots);
-	float *b = j->scratch + slot * j->k * j->ld;
+	float *room = j->scratch + slot * j->k * j->ld;
+	const float *b = room;
 	struct split panels;
 	struct columns c;
 
 	split_part(j->blocks, task % nblocks, &vector, &vectors);
-	c = columns_at(j, image, vector * j->f->lanes, vectors, b);
-	for (size_t tap = 0; tap < window_taps(&j->w); tap++)
+	c = columns_at(j, image, vector * j->f->lanes, vectors, room);
+	if (j->in_place)
+		b = c.x + c.first;
+	for (size_t tap = 0; tap < window_taps(&j->w) && !j->in_place; tap++)
 		j->f->columns(&c, tap);
 	panels = (struct split){vectors, j->f->vectors};
 	for (size_t row = 0; row < j->rows; row += ROW_STEP) {

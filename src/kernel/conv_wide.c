@@ -19,16 +19,18 @@
 /* Images of single elements up to this size. */
 #define POINTS_MAX 100
 #define CHANNELS_MIN 16
+/* More than a plane's rows and columns may be rounded up. */
+#define PLANE_MORE 16
 
 struct wide {
 	const struct conv *v;
 	const struct fast *f;
 	struct window w; /* a plain row where windows are single elements */
 	size_t k;	 /* numbers of a window */
-	size_t height, pitch; /* of a padded image */
-	bool padded;	      /* else the image is good as it is */
-	struct split panels;  /* of vectors of output channels */
-	struct split rows;    /* of the image */
+	size_t height, pitch, plane; /* floats of a padded image */
+	bool padded;		     /* else the image is good as it is */
+	struct split panels;	     /* of vectors of output channels */
+	struct split rows;	     /* of the image */
 	size_t nthreads;
 	const float *x, *form;
 	const struct finish *finish;
@@ -49,7 +51,7 @@ static bool is_dense_point(const struct window *w)
 	       w->in[2] == w->out[2];
 }
 
-/* What an image must have, so that no window leaves it. */
+/* Extent of an image that no window leaves. */
 static size_t reach(const struct window *w, int d)
 {
 	return (w->out[d] - 1) * w->stride[d] +
@@ -59,7 +61,7 @@ static size_t reach(const struct window *w, int d)
 bool conv_wide_has(const struct conv *v)
 {
 	const struct window *w = &v->w;
-	size_t nbytes;
+	size_t n;
 
 	if (v->type != NUM_F32 || v->groups != 1 || w->in[0] != 1 ||
 	    w->out[0] != 1 || w->kernel[0] != 1 || w->pad[0] != 0 ||
@@ -69,9 +71,11 @@ bool conv_wide_has(const struct conv *v)
 		return false;
 	if (is_point(w) && window_out(w) > POINTS_MAX)
 		return false;
-	return !__builtin_mul_overflow(reach(w, 1), reach(w, 2), &nbytes) &&
-	       !__builtin_mul_overflow(nbytes, v->in_channels, &nbytes) &&
-	       nbytes <= UINT32_MAX / 2;
+	return !__builtin_mul_overflow(reach(w, 1) + w->in[1] + PLANE_MORE,
+				       reach(w, 2) + w->in[2] + PLANE_MORE,
+				       &n) &&
+	       !__builtin_mul_overflow(n, v->in_channels, &n) &&
+	       n <= UINT32_MAX;
 }
 
 static struct pack pack_of(const struct conv *v)
@@ -117,6 +121,8 @@ static struct wide plan(const struct kernel *k, const struct conv *v)
 		   reach(&j.w, 2) > j.w.in[2];
 	j.height = j.padded ? reach(&j.w, 1) : j.w.in[1];
 	j.pitch = j.padded ? reach(&j.w, 2) : j.w.in[2];
+	/* What is padded may be written a vector beyond its end. */
+	j.plane = j.height * j.pitch + (j.padded ? j.f->lanes : 0);
 	j.panels = (struct split){
 		(v->out_channels + j.f->lanes - 1) / j.f->lanes, j.f->vectors};
 	panels = v->batch * split_count(j.panels);
@@ -131,9 +137,7 @@ static struct wide plan(const struct kernel *k, const struct conv *v)
 
 static size_t images_size(const struct wide *j)
 {
-	return j->padded
-		       ? j->v->batch * j->v->in_channels * j->height * j->pitch
-		       : 0;
+	return j->padded ? j->v->batch * j->v->in_channels * j->plane : 0;
 }
 
 static size_t sums_size(const struct wide *j)
@@ -153,20 +157,18 @@ static void pad_planes(void *ctx, size_t begin, size_t end)
 {
 	const struct wide *j = ctx;
 	const struct window *w = &j->w;
-	size_t left =
-		(size_t)w->pad[2] < j->pitch ? (size_t)w->pad[2] : j->pitch;
-	size_t n = w->in[2] < j->pitch - left ? w->in[2] : j->pitch - left;
 
-	for (size_t i = begin * j->height; i < end * j->height; i++) {
-		float *out = j->images + i * j->pitch;
-		ptrdiff_t y = (ptrdiff_t)(i % j->height) - w->pad[1];
+	for (size_t i = begin; i < end; i++) {
+		struct padding pad = {.x = j->x + i * window_in(w),
+				      .height = w->in[1],
+				      .width = w->in[2],
+				      .top = w->pad[1],
+				      .left = w->pad[2],
+				      .rows = j->height,
+				      .ld = j->pitch,
+				      .out = j->images + i * j->plane};
 
-		memset(out, 0, j->pitch * sizeof(*out));
-		if (y >= 0 && y < (ptrdiff_t)w->in[1])
-			memcpy(out + left,
-			       j->x + i / j->height * window_in(w) +
-				       (size_t)y * w->in[2],
-			       n * sizeof(*out));
+		j->f->pad(&pad);
 	}
 }
 
@@ -179,8 +181,8 @@ static void locate(const struct wide *j)
 		size_t c = i / taps, y = i % taps / w->kernel[2];
 		size_t x = i % w->kernel[2];
 
-		j->at[i] = (uint32_t)((c * j->height + y * w->dilation[1]) *
-					      j->pitch +
+		j->at[i] = (uint32_t)(c * j->plane +
+				      y * w->dilation[1] * j->pitch +
 				      x * w->dilation[2]);
 	}
 }
@@ -224,7 +226,7 @@ static void multiply(const struct wide *j, size_t image, size_t panel,
 	split_part(j->panels, panel, &vector, &vectors);
 	t.n = t.ldb = t.ldc = vectors * j->f->lanes;
 	t.b = j->form + vector * j->f->lanes * j->k;
-	x += image * j->v->in_channels * j->height * j->pitch;
+	x += image * j->v->in_channels * j->plane;
 	for (size_t row = first; row < first + n; row++) {
 		t.a = x + row * w->stride[1] * j->pitch;
 		t.c = sums + (row - first) * w->out[2] * t.ldc;
@@ -284,8 +286,8 @@ void conv_wide_run(const struct kernel *k, const struct conv *v, const float *x,
 	slots_init(&j.slots, k);
 	locate(&j);
 	if (j.padded)
-		kernel_for(k, v->batch * v->in_channels,
-			   16384 / (j.height * j.pitch) + 1, pad_planes, &j);
+		kernel_for(k, v->batch * v->in_channels, 16384 / j.plane + 1,
+			   pad_planes, &j);
 	kernel_for(k, v->batch * split_count(j.panels) * split_count(j.rows), 1,
 		   run_tasks, &j);
 }

@@ -52,7 +52,7 @@ struct tile {
 
 /*
  * A matrix the other way round: `out` has a row for each of the cols, ldo
- * apart, and is finished.  Rows of `in` are whole vectors.
+ * apart, and is finished.
  */
 struct turn {
 	const float *in;
@@ -60,6 +60,16 @@ struct turn {
 	float *out;
 	size_t ldo;
 	const struct finish *finish;
+};
+
+/* A plane with something around it: out's row 0 is row -top, column 0 -left. */
+struct padding {
+	const float *x;
+	size_t height, width; /* of x */
+	ptrdiff_t top, left;
+	size_t rows, ld; /* of out */
+	float edge;
+	float *out;
 };
 
 /*
@@ -85,6 +95,18 @@ struct depth {
 	const float *weights; /* one a tap; NULL: the greatest, not the sum */
 	float *out;
 	const struct finish *finish; /* of one row */
+};
+
+/*
+ * The same for as many channels as a vector has lanes, side by side: x has
+ * ldx padded pixels a row; there are weights for each tap and lane.
+ */
+struct depth_pixels {
+	const struct window *w;
+	const float *x;
+	size_t ldx;
+	const float *weights;
+	float *out;
 };
 
 /*
@@ -131,6 +153,9 @@ struct fast {
 	/* The rows of one tap, for all channels. */
 	void (*columns)(const struct columns *c, size_t tap);
 	void (*depth)(const struct depth *d);
+	void (*depth_pixels)(const struct depth_pixels *d);
+	/* May write a vector beyond out. */
+	void (*pad)(const struct padding *p);
 	/*
 	 * x: a padded channel; sums: room; what is written may go a vector
 	 * beyond.

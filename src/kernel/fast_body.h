@@ -109,6 +109,8 @@ INLINE float sum_lanes(vec v)
 
 #include "kernel/fast_window.h"
 
+#include "kernel/fast_depth.h"
+
 #include "kernel/fast_winograd2.h"
 
 #include "kernel/fast_winograd4.h"
@@ -122,6 +124,8 @@ const struct fast LEVEL = {
 	.turn = run_turn,
 	.columns = run_columns,
 	.depth = run_depth,
+	.depth_pixels = run_depth_pixels,
+	.pad = run_pad,
 	.wino2_in = run_wino2_in,
 	.wino2_out = run_wino2_out,
 	.wino4_split = run_wino4_split,

@@ -145,40 +145,63 @@ static void run_tile(const struct tile *t)
 
 /* ---- turning ---- */
 
-/* Rows become columns: each step interleaves the halves. */
-INLINE void turn_block(const float *in, size_t ld, size_t rows, vec out[LANES])
+/* A vector for each row becomes one for each column, in log2(LANES) steps. */
+INLINE void turn_vectors(vec v[LANES])
 {
-	vec v[LANES];
-
-	UNROLL for (size_t i = 0; i < LANES; i++) v[i] =
-		i < rows ? load(in + i * ld) : (vec){0};
 	UNROLL for (size_t step = 1; step < LANES; step *= 2)
 	{
+		vec w[LANES];
+
 		UNROLL for (size_t i = 0; i < LANES / 2; i++)
 		{
 			vec a = v[i], b = v[i + LANES / 2];
 
-			out[2 * i] = __builtin_shufflevector(a, b, LOW_LANES);
-			out[2 * i + 1] =
+			w[2 * i] = __builtin_shufflevector(a, b, LOW_LANES);
+			w[2 * i + 1] =
 				__builtin_shufflevector(a, b, HIGH_LANES);
 		}
-		UNROLL for (size_t i = 0; i < LANES; i++) v[i] = out[i];
+		UNROLL for (size_t i = 0; i < LANES; i++) v[i] = w[i];
+	}
+}
+
+/* whole: a square of LANES; else what there is of rows and columns. */
+INLINE void turn_block(const struct turn *t, size_t row, size_t col,
+		       const bool whole)
+{
+	const float *in = t->in + row * t->ld + col;
+	float *out = t->out + col * t->ldo + row;
+	size_t rows = t->rows - row, cols = t->cols - col;
+	size_t ld = t->ld, ldo = t->ldo;
+	size_t nrows = rows < LANES ? rows : LANES;
+	size_t ncols = cols < LANES ? cols : LANES;
+	vec v[LANES];
+
+	UNROLL for (size_t i = 0; i < LANES; i++)
+	{
+		if (whole)
+			v[i] = load(in + i * ld);
+		else
+			v[i] = i < rows ? load_some(in + i * ld, ncols)
+					: (vec){0};
+	}
+	turn_vectors(v);
+	UNROLL for (size_t i = 0; i < LANES; i++)
+	{
+		if (whole)
+			store(out + i * ldo, v[i]);
+		else if (i < cols)
+			store_some(out + i * ldo, v[i], nrows);
 	}
 }
 
 static void run_turn(const struct turn *t)
 {
 	for (size_t col = 0; col < t->cols; col += LANES) {
-		size_t cols = t->cols - col < LANES ? t->cols - col : LANES;
-
 		for (size_t row = 0; row < t->rows; row += LANES) {
-			size_t left = t->rows - row;
-			vec v[LANES];
-
-			turn_block(t->in + row * t->ld + col, t->ld, left, v);
-			for (size_t i = 0; i < cols; i++)
-				store_part(t->out + (col + i) * t->ldo + row,
-					   v[i], left);
+			if (t->rows - row >= LANES && t->cols - col >= LANES)
+				turn_block(t, row, col, true);
+			else
+				turn_block(t, row, col, false);
 		}
 	}
 	if (finish_parts(t->finish)) {

@@ -114,85 +114,29 @@ static void run_columns(const struct columns *c, size_t tap)
 			    c->out + (i * taps + tap) * c->ld);
 }
 
-/* A NaN is greater than all else. */
-INLINE vec greater_vec(vec best, vec v)
+INLINE void fill(float *out, size_t n, float v)
 {
-	return select_vec((v > best) | (v != v), v, best);
+	for (size_t i = 0; i < n; i += LANES)
+		store(out + i, splat(v));
 }
 
-/* What a call knows when it is compiled: the loops it has need no tests. */
-struct depth_kind {
-	size_t rows, cols, stride;
-	bool sums;
-	bool is_3x3; /* known when compiled: the taps stay in registers */
-};
-
-INLINE vec depth_vec(const struct depth *d, const float *x,
-		     const struct depth_kind k, const vec *taps)
+static void run_pad(const struct padding *p)
 {
-	const float *weight = d->weights;
-	vec acc = k.sums ? (vec){0} : splat(-INFINITY);
+	size_t left = within((size_t)p->left, 0, p->ld);
+	size_t n = within(p->width, 0, p->ld - left);
 
-	UNROLL_IF_KNOWN for (size_t ky = 0; ky < k.rows; ky++)
-	{
-		const float *row = x + ky * d->w->dilation[1] * d->ldx;
+	for (size_t r = 0; r < p->rows; r++) {
+		ptrdiff_t y = (ptrdiff_t)r - p->top;
+		const float *x = p->x + y * (ptrdiff_t)p->width;
+		float *out = p->out + r * p->ld;
 
-		UNROLL_IF_KNOWN for (size_t kx = 0; kx < k.cols; kx++)
-		{
-			vec v = k.stride == 1 ? load(row) : load_even(row);
-
-			if (k.is_3x3)
-				acc += v * taps[3 * ky + kx];
-			else if (k.sums)
-				acc += v * *weight++;
-			else
-				acc = greater_vec(acc, v);
-			row += d->w->dilation[2];
+		if (y < 0 || y >= (ptrdiff_t)p->height) {
+			fill(out, p->ld, p->edge);
+			continue;
 		}
+		fill(out, left, p->edge);
+		for (size_t i = 0; i < n; i += LANES)
+			store(out + left + i, load_part(x + i, n - i));
+		fill(out + left + n, p->ld - left - n, p->edge);
 	}
-	return acc;
-}
-
-INLINE void depth_plane(const struct depth *d, const struct depth_kind k)
-{
-	const struct window *w = d->w;
-	float *out = d->out;
-	vec taps[9] = {0};
-
-	if (k.is_3x3) {
-		UNROLL for (size_t i = 0; i < 9; i++) taps[i] =
-			splat(d->weights[i]);
-	}
-	for (size_t y = 0; y < w->out[1]; y++) {
-		const float *x = d->x + y * w->stride[1] * d->ldx;
-
-		for (size_t i = 0; i < w->out[2]; i += LANES)
-			store_part(out + i,
-				   depth_vec(d, x + i * k.stride, k, taps),
-				   w->out[2] - i);
-		out += w->out[2];
-	}
-	if (finish_parts(d->finish)) {
-		struct strips s = {.rows = 1, .n = w->out[1] * w->out[2]};
-
-		finish_strips(d->finish, &s, d->out, d->out);
-	}
-}
-
-static void run_depth(const struct depth *d)
-{
-	const struct window *w = d->w;
-	size_t rows = w->kernel[1], cols = w->kernel[2];
-	size_t stride = w->stride[2];
-
-	if (!d->weights)
-		depth_plane(d, (struct depth_kind){rows, cols, stride, false,
-						   false});
-	else if (rows == 3 && cols == 3 && stride == 1)
-		depth_plane(d, (struct depth_kind){3, 3, 1, true, true});
-	else if (rows == 3 && cols == 3)
-		depth_plane(d, (struct depth_kind){3, 3, 2, true, true});
-	else
-		depth_plane(d, (struct depth_kind){rows, cols, stride, true,
-						   false});
 }

@@ -178,7 +178,7 @@ static struct wino plan(const struct kernel *k, const struct conv *v)
 	j.out_size = (POSITIONS * rows * j.across + 4 * j.out_rows * j.across) *
 		     width;
 	/* The padded image of a channel, and its sums. */
-	j.work_size = (2 * rows + 2) * 2 * j.pitch + 2 * lanes + 4 * j.sums;
+	j.work_size = (2 * rows + 2) * 2 * j.pitch + 4 * lanes + 4 * j.sums;
 	j.nthreads = slots_count(k);
 	return j;
 }
@@ -211,17 +211,16 @@ static void pad_channel(const struct band *b, size_t channel, float *out)
 	const struct window *w = &j->v->w;
 	const float *x =
 		j->x + (b->image * j->v->in_channels + channel) * window_in(w);
-	size_t pitch = 2 * j->pitch, left = (size_t)w->pad[2];
-	size_t n = within(w->in[2], 0, pitch - left);
+	struct padding pad = {.x = x,
+			      .height = w->in[1],
+			      .width = w->in[2],
+			      .top = w->pad[1] - 2 * (ptrdiff_t)b->first,
+			      .left = w->pad[2],
+			      .rows = 2 * b->rows + 2,
+			      .ld = 2 * j->pitch,
+			      .out = out};
 
-	for (size_t r = 0; r < 2 * b->rows + 2; r++, out += pitch) {
-		ptrdiff_t y = (ptrdiff_t)(2 * b->first + r) - w->pad[1];
-
-		memset(out, 0, pitch * sizeof(*out));
-		if (y >= 0 && y < (ptrdiff_t)w->in[1])
-			memcpy(out + left, x + (size_t)y * w->in[2],
-			       n * sizeof(*out));
-	}
+	j->f->pad(&pad);
 }
 
 /* Channels [begin, end) of the input to numbers. */
