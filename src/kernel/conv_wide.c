@@ -16,6 +16,8 @@
 /* Pixels of a task at most, tasks wanted. */
 #define PIXELS_MAX 320
 #define TASKS 16
+/* Numbers of a window whose weights, of a panel, stay in the nearest cache. */
+#define PART_MAX 256
 /* Images of single elements up to this size. */
 #define POINTS_MAX 100
 #define CHANNELS_MIN 16
@@ -187,26 +189,18 @@ static void locate(const struct wide *j)
 	}
 }
 
-/* The panel after this one: every block of rows fetches its share. */
-static void fetch_ahead(const struct wide *j, size_t panel, size_t row,
+/*
+ * What lies behind a part of the weights: every block of rows fetches its
+ * share.  After the last part it is another thread's, or the next panel's.
+ */
+static void fetch_ahead(const struct wide *j, const float *next, size_t row,
 			struct tile *t)
 {
-	size_t next = panel + (j->nthreads + split_count(j->rows) - 1) /
-				      split_count(j->rows);
-	size_t per = (t->m + j->f->rows - 1) / j->f->rows, vector, vectors;
-	size_t step, width;
+	size_t per = (t->m + j->f->rows - 1) / j->f->rows;
+	size_t blocks = per * j->w.out[1];
 
-	t->ahead = NULL;
-	if (next >= split_count(j->panels))
-		return;
-	split_part(j->panels, next, &vector, &vectors);
-	width = vectors * j->f->lanes;
-	step = (width + per * j->w.out[1] - 1) / (per * j->w.out[1]);
-	if (row * per * step >= width)
-		return;
-	t->ahead_step = step;
-	t->ahead =
-		j->form + vector * j->f->lanes * j->k + row * per * step * j->k;
+	t->ahead_step = (t->n + blocks - 1) / blocks;
+	t->ahead = next + row * per * t->ahead_step * t->k;
 }
 
 /* Rows [first, first + n) of a panel's channels; sums: pixels by channels. */
@@ -214,24 +208,28 @@ static void multiply(const struct wide *j, size_t image, size_t panel,
 		     size_t first, size_t n, float *sums)
 {
 	const struct window *w = &j->w;
-	const float *x = j->padded ? j->images : j->x;
+	const float *x = j->padded ? j->images : j->x, *form;
 	struct finish none = {.lo = -INFINITY, .hi = INFINITY};
-	size_t vector, vectors;
-	struct tile t = {.m = w->out[2],
-			 .k = j->k,
-			 .a_row = w->stride[2],
-			 .a_at = j->at,
-			 .finish = &none};
+	struct split parts = {j->k, PART_MAX};
+	size_t vector, vectors, from;
+	struct tile t = {
+		.m = w->out[2], .a_row = w->stride[2], .finish = &none};
 
 	split_part(j->panels, panel, &vector, &vectors);
 	t.n = t.ldb = t.ldc = vectors * j->f->lanes;
-	t.b = j->form + vector * j->f->lanes * j->k;
+	form = j->form + vector * j->f->lanes * j->k;
 	x += image * j->v->in_channels * j->plane;
-	for (size_t row = first; row < first + n; row++) {
-		t.a = x + row * w->stride[1] * j->pitch;
-		t.c = sums + (row - first) * w->out[2] * t.ldc;
-		fetch_ahead(j, panel, row, &t);
-		j->f->tile(&t);
+	for (size_t i = 0; i < split_count(parts); i++) {
+		split_part(parts, i, &from, &t.k);
+		t.b = form + from * t.n;
+		t.a_at = j->at + from;
+		t.sums = i > 0;
+		for (size_t row = first; row < first + n; row++) {
+			t.a = x + row * w->stride[1] * j->pitch;
+			t.c = sums + (row - first) * w->out[2] * t.ldc;
+			fetch_ahead(j, t.b + t.k * t.n, row, &t);
+			j->f->tile(&t);
+		}
 	}
 }
 

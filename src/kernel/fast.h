@@ -41,6 +41,7 @@ struct tile {
 	size_t ldb;
 	float *c;
 	size_t ldc;
+	bool sums; /* C holds sums to begin with; n is whole vectors */
 	const struct finish *finish;
 	/*
 	 * What is needed next (NULL: the rows of A that follow): every block of rows fetches from it k

@@ -60,7 +60,9 @@ static void finish_rows(const struct tile *t, size_t row, size_t R,
                                                                            \
 		fetch_result(t, row, R, V);                                \
 		UNROLL for (int i = 0; i < R * V; i++) acc[i / V][i % V] = \
-			(vec){0};                                          \
+			t->sums ? load(c + (size_t)(i / V) * ldc +         \
+				       i % V * LANES)                      \
+				: (vec){0};                                \
 		for (size_t p = 0; p < k; p++) {                           \
 			vec y[V];                                          \
 			const float *x =                                   \
