@@ -39,9 +39,10 @@ static void visible(const struct attention *a, size_t b, size_t i, size_t *lo,
 	*lo = first < 0 ? 0 : (size_t)first;
 }
 
-static void soften(float *s, size_t n)
+/* sink: one more score, which takes its part and is dropped. */
+static void soften(float *s, size_t n, float sink)
 {
-	float max = -INFINITY, sum = 0;
+	float max = sink, sum = 0;
 
 	for (size_t j = 0; j < n; j++)
 		max = s[j] > max ? s[j] : max;
@@ -53,6 +54,7 @@ static void soften(float *s, size_t n)
 		s[j] = expf(s[j] - max);
 		sum += s[j];
 	}
+	sum += expf(sink - max);
 	for (size_t j = 0; j < n; j++)
 		s[j] /= sum;
 }
@@ -80,7 +82,7 @@ static void score_row(const struct attention *a, size_t row)
 			s[j] = -INFINITY;
 	}
 	probe(a, 2, row, s);
-	soften(s, a->kv_len);
+	soften(s, a->kv_len, a->sink ? a->sink[h] : -INFINITY);
 	probe(a, 3, row, s);
 }
 

@@ -27,6 +27,8 @@ struct attention {
 	const int64_t *offset; /* causal: row i sees keys <= i + offset[b] */
 	int64_t window;	       /* causal: and no older than that; 0: all */
 	bool causal;
+	/* Of each query head, the score of a key without a value; or NULL. */
+	const float *sink;
 	float *scores; /* [batch][q_heads][q_len][kv_len] */
 	/* A copy of the scores: raw, after softcap, after bias, softmaxed. */
 	float *probe; /* or NULL */

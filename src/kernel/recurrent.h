@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* recurrent - one step of RNN, GRU and LSTM cells, float32. */
+/* recurrent - one step of RNN, GRU and LSTM cells, in float32 or float64. */
 #ifndef KERNEL_RECURRENT_H
 #define KERNEL_RECURRENT_H
 
@@ -27,8 +27,6 @@ struct activation {
 	float alpha, beta;
 };
 
-float activation_apply(const struct activation *a, float x);
-
 /* Gates of one sequence of a batch: n hidden units. */
 struct recurrent {
 	enum cell cell;
@@ -38,7 +36,7 @@ struct recurrent {
 	float cell_clip;	  /* LSTM: of the cell; 0: none */
 	bool linear_before_reset; /* GRU */
 	bool coupled;		  /* LSTM: forget = 1 - input */
-	const float *peephole;	  /* LSTM: i o f, n each; or NULL */
+	const void *peephole;	  /* LSTM: i o f, n each; or NULL */
 };
 
 /*
@@ -46,20 +44,27 @@ struct recurrent {
  * the hidden gate); rec: R h_prev (GRU: of the hidden gate too, used when
  * linear_before_reset); rec_bias: the GRU's hidden gate's, or NULL.
  * Gate orders are ONNX's: RNN i; GRU z r h; LSTM i o f c.
+ *
+ * LSTM: hidden and cell are the previous ones and become the new ones.  GRU in
+ * two halves: gates fills z and r; hidden needs rec of the hidden gate (R
+ * h_prev, or R (r h_prev) where !linear_before_reset).
  */
-void recurrent_rnn(const struct recurrent *r, const float *x, const float *rec,
-		   float *hidden);
-/* LSTM: hidden and cell are the previous ones and become the new ones. */
-void recurrent_lstm(const struct recurrent *r, const float *x, const float *rec,
-		    float *hidden, float *cell);
-/*
- * GRU in two halves: gates fills z and r; hidden needs rec of the hidden gate
- * (R h_prev, or R (r h_prev) where !linear_before_reset).
- */
-void recurrent_gru_gates(const struct recurrent *r, const float *x,
-			 const float *rec, float *z, float *reset);
-void recurrent_gru_hidden(const struct recurrent *r, const float *x,
-			  const float *rec, const float *rec_bias,
-			  const float *z, const float *reset, float *hidden);
+#define RECURRENT_DECLARE(suffix, real)                                        \
+	real activation_apply_##suffix(const struct activation *a, real x);    \
+	void recurrent_rnn_##suffix(const struct recurrent *r, const real *x,  \
+				    const real *rec, real *hidden);            \
+	void recurrent_lstm_##suffix(const struct recurrent *r, const real *x, \
+				     const real *rec, real *hidden,            \
+				     real *cell);                              \
+	void recurrent_gru_gates_##suffix(const struct recurrent *r,           \
+					  const real *x, const real *rec,      \
+					  real *z, real *reset);               \
+	void recurrent_gru_hidden_##suffix(                                    \
+		const struct recurrent *r, const real *x, const real *rec,     \
+		const real *rec_bias, const real *z, const real *reset,        \
+		real *hidden);
+
+RECURRENT_DECLARE(f32, float)
+RECURRENT_DECLARE(f64, double)
 
 #endif

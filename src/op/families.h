@@ -26,6 +26,7 @@
 	X(ml_more)							       \
 	X(ml_tree)							       \
 	X(ms_attention)							       \
+	X(ms_decode)							       \
 	X(ms_fused)							       \
 	X(ms_grouped)							       \
 	X(ms_more)							       \

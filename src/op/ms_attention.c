@@ -92,6 +92,10 @@ int ms_read_bias(struct op_call *c, struct attention *a, size_t mask,
 	size_t k = 0;
 	int rc = 0;
 
+	/* One number for all keys of a sequence changes nothing. */
+	if (op_has(c, mask) && op_shape(c, mask)->rank == 2 &&
+	    op_shape(c, mask)->dims[1] == 1 && a->kv_len != 1)
+		mask = SIZE_MAX;
 	if (!op_has(c, mask) && !op_has(c, bias))
 		return 0;
 	if (op_has(c, mask) && !mask_fits(c, a, mask))
@@ -468,17 +472,76 @@ static int present(struct op_call *c, struct attention *a, size_t i, size_t o,
 	return 0;
 }
 
+/*
+ * Queries, keys and values in one tensor [batch][len][heads][3][dim], or keys
+ * and values in [batch][len][heads][2][dim]; without a past or a bias.
+ */
+static int packed_views(struct op_call *c, struct attention *a, struct err *e)
+{
+	const struct shape *q = op_shape(c, 0), *kv = op_shape(c, 1);
+	bool all = q->rank == 5;
+	const struct shape *s = all ? q : kv;
+	int64_t parts = all ? 3 : 2;
+	const float *p;
+	int rc = ms_head_count(c, "num_heads", &a->q_heads, e);
+
+	if (rc == 0)
+		rc = op_in_f32(c, all ? 0 : 1, &p, e);
+	if (rc < 0)
+		return rc;
+	if (s->dims[2] != (int64_t)a->q_heads || s->dims[3] != parts ||
+	    (!all && (q->rank != 3 || q->dims[0] != s->dims[0] ||
+		      q->dims[2] != s->dims[2] * s->dims[4])) ||
+	    op_has(c, 2) || op_has(c, 3) || op_has(c, 6))
+		return op_invalid(c, e, "packed inputs do not fit");
+	a->kv_heads = a->q_heads;
+	a->batch = (size_t)s->dims[0];
+	a->kv_len = (size_t)s->dims[1];
+	a->q_len = (size_t)q->dims[1];
+	a->dim = a->v_dim = (size_t)s->dims[4];
+	a->k = (struct attention_view){.p = p + (parts - 2) * s->dims[4]};
+	a->k.head = (size_t)parts * a->dim;
+	a->k.row = a->q_heads * a->k.head;
+	a->k.batch = a->kv_len * a->k.row;
+	a->v = a->q = a->k;
+	a->q.p = p;
+	a->v.p = a->k.p + a->dim;
+	if (all)
+		return 0;
+	rc = op_in_f32(c, 0, &p, e);
+	a->q = attention_hidden(p, a->q_heads, a->q_len, a->dim);
+	return rc;
+}
+
+static int eval_packed(struct op_call *c, struct err *e)
+{
+	struct attention a = {0};
+	int rc = packed_views(c, &a, e);
+
+	if (rc == 0)
+		rc = ms_read_bias(c, &a, 4, 5, e);
+	if (rc == 0)
+		rc = set_offsets(c, &a, 0, e);
+	ms_set_scale(c, &a);
+	return rc < 0 ? rc : ms_hidden_output(c, &a, e);
+}
+
 static int eval_multi_head(struct op_call *c, struct err *e)
 {
 	const struct shape *q = op_shape(c, 0);
 	struct attention a = {0};
 	size_t hidden, past = 0, k_dim = 0;
-	int rc = op_need_rank(c, 0, 3, 3, e);
+	int rc;
 
+	if (op_has(c, 8))
+		return ms_decode_multi_head(c, e);
+	if (q->rank == 5 || op_shape(c, 1)->rank == 5)
+		return eval_packed(c, e);
+	rc = op_need_rank(c, 0, 3, 3, e);
 	if (rc == 0)
 		rc = ms_head_count(c, "num_heads", &a.q_heads, e);
-	if (rc == 0 && (q->dims[2] % (int64_t)a.q_heads || c->nin > 8))
-		return op_unsupported(c, e, "inputs of this form");
+	if (rc == 0 && q->dims[2] % (int64_t)a.q_heads)
+		return op_invalid(c, e, "%zu heads do not fit", a.q_heads);
 	if (rc < 0)
 		return rc;
 	hidden = (size_t)q->dims[2];

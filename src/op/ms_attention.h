@@ -21,4 +21,7 @@ void ms_set_scale(struct op_call *c, struct attention *a);
 /* Output 0 is [batch][q_len][heads . v_dim]; computes. */
 int ms_hidden_output(struct op_call *c, struct attention *a, struct err *e);
 
+/* MultiHeadAttention whose past is a buffer, see ms_decode.c. */
+int ms_decode_multi_head(struct op_call *c, struct err *e);
+
 #endif

@@ -24,6 +24,7 @@ static int rotate(struct op_call *c, struct grouped *g, size_t heads,
 			   .heads = heads,
 			   .len = a->q_len,
 			   .head_dim = a->dim};
+	const int64_t *places = NULL;
 	int64_t *rows;
 	float *out = NULL;
 	void *p;
@@ -34,7 +35,11 @@ static int rotate(struct op_call *c, struct grouped *g, size_t heads,
 		return op_invalid(c, e, "the caches do not fit");
 	r.dim = 2 * (size_t)cos->dims[1];
 	r.interleaved = op_attr_int(c, "rotary_interleaved", 0) != 0;
+	if (op_has(c, 9) && op_nelems(c, 9) != a->batch * a->q_len)
+		return op_invalid(c, e, "position_ids do not fit");
 	rc = op_temp_array(c, a->batch * a->q_len, sizeof(*rows), &p, e);
+	if (rc == 0)
+		rc = op_in_i64(c, 9, &places, e);
 	if (rc == 0)
 		rc = ms_floats(c, (uint64_t)a->batch * a->q_len * v->row, &out,
 			       e);
@@ -46,7 +51,9 @@ static int rotate(struct op_call *c, struct grouped *g, size_t heads,
 		return rc;
 	rows = p;
 	for (size_t i = 0; i < a->batch * a->q_len; i++) {
-		rows[i] = g->first[i / a->q_len] + (int64_t)(i % a->q_len);
+		rows[i] = places ? places[i]
+				 : g->first[i / a->q_len] +
+					   (int64_t)(i % a->q_len);
 		if (rows[i] < 0 || rows[i] >= cos->dims[0])
 			return op_invalid(c, e, "position %lld",
 					  (long long)rows[i]);
@@ -200,6 +207,26 @@ static int infer_grouped(struct op_call *c, struct err *e)
 	return 0;
 }
 
+/* head_sink has a score for each head; a smooth softmax takes 0 for all. */
+static int read_sink(struct op_call *c, struct attention *a, struct err *e)
+{
+	float *zeros = NULL;
+	int rc;
+
+	if (op_has(c, 11)) {
+		if (op_nelems(c, 11) != a->q_heads)
+			return op_invalid(c, e, "head_sink does not fit");
+		return op_in_f32(c, 11, &a->sink, e);
+	}
+	if (op_attr_int(c, "smooth_softmax", 0) <= 0)
+		return 0;
+	rc = ms_floats(c, a->q_heads, &zeros, e);
+	for (size_t h = 0; rc == 0 && h < a->q_heads; h++)
+		zeros[h] = 0;
+	a->sink = zeros;
+	return rc;
+}
+
 static int eval_grouped(struct op_call *c, struct err *e)
 {
 	struct grouped g = {0};
@@ -209,9 +236,6 @@ static int eval_grouped(struct op_call *c, struct err *e)
 
 	if (rc == 0)
 		rc = ms_head_count(c, "kv_num_heads", &a->kv_heads, e);
-	if (rc == 0 && (op_has(c, 9) || op_has(c, 11) ||
-			op_attr_int(c, "smooth_softmax", 0) > 0))
-		return op_unsupported(c, e, "this form of the softmax");
 	if (rc == 0)
 		rc = grouped_views(c, &g, e);
 	if (rc == 0)
@@ -227,6 +251,8 @@ static int eval_grouped(struct op_call *c, struct err *e)
 		rc = fill_buffer(c, &g, 4, 2, &a->v, e);
 	if (rc == 0)
 		rc = ms_read_bias(c, a, SIZE_MAX, 10, e);
+	if (rc == 0)
+		rc = read_sink(c, a, e);
 	if (rc < 0)
 		return rc;
 	a->causal = true;
