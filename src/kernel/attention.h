@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* attention - softmax(scale · Q · Kᵀ + bias) · V, float32. */
+/* attention - softmax(scale · Q · Kᵀ + bias) · V. */
 #ifndef KERNEL_ATTENTION_H
 #define KERNEL_ATTENTION_H
 
@@ -7,36 +7,17 @@
 
 #include "modelfs/kernel.h"
 
-/* How far apart batches, heads and rows are, in elements. */
-struct attention_view {
-	const float *p;
-	size_t batch, head, row;
-};
+#define REAL float
+#define T(name) name
+#include "kernel/attention_types.h"
+#undef REAL
+#undef T
 
-struct attention {
-	size_t batch, q_heads, kv_heads; /* kv_heads divides q_heads */
-	size_t q_len, kv_len, dim, v_dim;
-	struct attention_view q, k, v;
-	float *out;
-	size_t out_batch, out_head, out_row;
-	float scale, softcap; /* softcap 0: none */
-	/* Added to scores; columns beyond bias_cols are masked. */
-	struct attention_view bias; /* p NULL: none */
-	size_t bias_cols;
-	const int64_t *valid;  /* keys of each batch, or NULL: all */
-	const int64_t *offset; /* causal: row i sees keys <= i + offset[b] */
-	int64_t window;	       /* causal: and no older than that; 0: all */
-	bool causal;
-	/* Of each query head, the score of a key without a value; or NULL. */
-	const float *sink;
-	float *scores; /* [batch][q_heads][q_len][kv_len] */
-	/* A copy of the scores: raw, after softcap, after bias, softmaxed. */
-	float *probe; /* or NULL */
-	int probe_at; /* 0 … 3 */
-	size_t *at;   /* room for 3 * batch * q_heads */
-};
-
-void attention_run(const struct kernel *k, const struct attention *a);
+#define REAL double
+#define T(name) name##_f64
+#include "kernel/attention_types.h"
+#undef REAL
+#undef T
 
 /*
  * Rotates pairs of the first `dim` elements of each head: (x0, x1) becomes
