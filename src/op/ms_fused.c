@@ -220,33 +220,50 @@ static int eval_embed(struct op_call *c, struct err *e)
 }
 
 /* ---- FusedMatMul, TransposeMatMul ---- */
-/* The input with its last two extents exchanged, or as it is. */
-static int transposed(struct op_call *c, size_t i, bool yes, enum dtype t,
-		      struct shape *s, const void **out, struct err *e)
+/* Extent 0 moved before the last one, then the last two exchanged. */
+static void permute(const struct shape *in, bool batch, bool swap,
+		    struct shape *out, struct copy_plan *p)
 {
-	struct copy_plan p = {.rank = 3, .size = dtype_size(t)};
-	size_t rows, cols;
+	int32_t r = in->rank, axis[SHAPE_RANK_MAX];
+	int64_t strides[SHAPE_RANK_MAX];
+	ptrdiff_t step = 1;
+
+	for (int32_t i = 0; i < r; i++)
+		axis[i] = !batch || i == r - 1 ? i : i == r - 2 ? 0 : i + 1;
+	if (swap) {
+		int32_t last = axis[r - 1];
+
+		axis[r - 1] = axis[r - 2];
+		axis[r - 2] = last;
+	}
+	shape_strides(in, strides);
+	out->rank = r;
+	p->rank = (size_t)r;
+	for (int32_t i = r; i-- > 0;) {
+		out->dims[i] = in->dims[axis[i]];
+		p->dims[i] = (size_t)out->dims[i];
+		p->from[i] = (ptrdiff_t)strides[axis[i]];
+		p->to[i] = step;
+		step *= (ptrdiff_t)out->dims[i];
+	}
+}
+
+/* The input with its extents in the order of the product, or as it is. */
+static int transposed(struct op_call *c, size_t i, bool swap, bool batch,
+		      enum dtype t, struct shape *s, const void **out,
+		      struct err *e)
+{
+	struct copy_plan p = {.size = dtype_size(t)};
 	void *room;
 	int rc = op_data_as(c, i, t, out, e);
 
 	*s = *op_shape(c, i);
-	if (rc < 0 || !yes || s->rank < 2)
+	if (rc < 0 || (!swap && !batch) || s->rank < 2)
 		return rc;
-	rows = (size_t)s->dims[s->rank - 2];
-	cols = (size_t)s->dims[s->rank - 1];
-	s->dims[s->rank - 2] = (int64_t)cols;
-	s->dims[s->rank - 1] = (int64_t)rows;
+	permute(op_shape(c, i), batch, swap, s, &p);
 	rc = op_temp_array(c, op_nelems(c, i), p.size, &room, e);
 	if (rc < 0)
 		return rc;
-	p.dims[0] = shape_span(s, 0, s->rank - 2);
-	p.dims[1] = cols;
-	p.dims[2] = rows;
-	p.from[0] = p.to[0] = (ptrdiff_t)(rows * cols);
-	p.from[1] = 1;
-	p.from[2] = (ptrdiff_t)cols;
-	p.to[1] = (ptrdiff_t)rows;
-	p.to[2] = 1;
 	copy_strided(&c->env->kernel, &p, *out, room);
 	*out = room;
 	return 0;
@@ -262,12 +279,11 @@ static int eval_fused_matmul(struct op_call *c, struct err *e)
 
 	if (!op_num(t, &mm.type) || !gemm_has(mm.type))
 		return op_bad_dtype(c, 0, e);
-	if (op_attr_int(c, "transBatchA", 0) ||
-	    op_attr_int(c, "transBatchB", 0))
-		return op_unsupported(c, e, "transposed batches");
-	rc = transposed(c, 0, op_attr_int(c, "transA", 0), t, &a, &mm.a, e);
+	rc = transposed(c, 0, op_attr_int(c, "transA", 0),
+			op_attr_int(c, "transBatchA", 0), t, &a, &mm.a, e);
 	if (rc == 0)
-		rc = transposed(c, 1, op_attr_int(c, "transB", 0), t, &b, &mm.b,
+		rc = transposed(c, 1, op_attr_int(c, "transB", 0),
+				op_attr_int(c, "transBatchB", 0), t, &b, &mm.b,
 				e);
 	if (rc == 0)
 		rc = matmul_shape(c, &a, &b, &s, e);
