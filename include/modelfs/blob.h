@@ -100,6 +100,15 @@ int blob_inflate(struct source *src, uint64_t off, uint64_t csize,
 int blob_strided(struct blob *base, size_t elem_size, const struct shape *shape,
 		 const int64_t *strides, uint64_t offset, struct blob **out,
 		 struct err *e);
+/*
+ * A tensor of which n elements are stored, the others being zero.  values: n
+ * elements; indices: int64, n into the flat tensor or, has_tuples, n times one
+ * for each extent, EIO when one is outside.  Takes both blobs.  EINVAL,
+ * EOPNOTSUPP for elements that are no whole bytes.
+ */
+int blob_sparse(struct blob *values, struct blob *indices, size_t elem_size,
+		const struct shape *shape, bool has_tuples, struct blob **out,
+		struct err *e);
 /* Reverses the bytes of every group of `width` bytes.  Takes base. */
 struct blob *blob_swap(struct blob *base, size_t width);
 /* As it would be with the numbers of every element or block of t swapped. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* constant - Constant nodes, whose tensor is in one of seven attributes. */
+/* constant - Constant nodes, whose tensor is in one of eight attributes. */
 #include <errno.h>
 #include <string.h>
 
@@ -74,7 +74,7 @@ int onnx_constant(const struct node *n, struct tensor *out, struct err *e)
 {
 	static const char *const forms[] = {
 		"value",      "value_float",  "value_floats",  "value_int",
-		"value_ints", "value_string", "value_strings",
+		"value_ints", "value_string", "value_strings", "sparse_value",
 	};
 	struct tensor made = {.dtype = DTYPE_NONE};
 

@@ -53,6 +53,7 @@ struct onnx_place {
 	struct span name; /* original */
 	enum param_kind kind;
 	const Onnx__Tensor *proto; /* of an initializer, or NULL */
+	const Onnx__SparseTensor *sparse; /* of a sparse one, or NULL */
 	node_id node;	       /* the Constant node it comes from, or NO_NODE */
 	size_t same_as;	       /* place of the tensor this is another name of */
 	bool is_alias;	       /* same_as counts */
@@ -115,6 +116,11 @@ int onnx_tensor(struct onnx_files *f, const Onnx__Tensor *t, struct tensor *out,
 		struct err *e);
 void onnx_files_close(struct onnx_files *f);
 
+/* ---- sparse.c ---- */
+/* As onnx_tensor; zeros and all. */
+int onnx_sparse(struct onnx_files *f, const Onnx__SparseTensor *proto,
+		struct tensor *out, struct err *e);
+
 /* ---- varints.c ---- */
 struct onnx_ranges {
 	const uint64_t *off, *len;
@@ -148,6 +154,28 @@ int onnx_declare(struct onnx *o, struct graph *g, struct onnx_scope *s,
 int onnx_rename(struct onnx *o, const struct onnx_scope *s,
 		const ProtobufCBinaryData *name, struct span *out,
 		struct err *e);
+
+/* The value of this name, NO_VALUE for the empty one. */
+int onnx_value(struct onnx *o, struct graph *g, const struct onnx_scope *s,
+	       const ProtobufCBinaryData *name, value_id *out, struct err *e);
+/* prefix and name in one. */
+int onnx_prefix(struct onnx *o, const struct span *prefix,
+		const ProtobufCBinaryData *name, struct span *out,
+		struct err *e);
+int onnx_subgraph(struct onnx *o, struct graph *parent, struct onnx_scope *s,
+		  const Onnx__Graph *proto, struct graph **out, struct err *e);
+
+/* ---- attribute.c ---- */
+uint32_t onnx_count_attrs(const Onnx__Node *n, struct onnx_scope *s);
+int onnx_attrs(struct onnx *o, struct graph *g, struct onnx_scope *s,
+	       const Onnx__Node *n, struct attr *out, struct err *e);
+
+/* ---- initializer.c ---- */
+/* Their names, which are no inputs even where they are listed as such. */
+int onnx_index_initializers(const Onnx__Graph *proto, struct map *names,
+			    struct err *e);
+int onnx_initializers(struct onnx *o, struct graph *g, struct onnx_scope *s,
+		      const Onnx__Graph *proto, struct err *e);
 
 /* ---- function.c ---- */
 int onnx_index_functions(struct onnx *o, struct err *e);

@@ -207,6 +207,8 @@ static int make_tensor(struct onnx *o, const struct graph *g,
 		*out = tensor_ref(&t);
 		return 0;
 	}
+	if (p->sparse)
+		return onnx_sparse(&o->files, p->sparse, out, e);
 	if (p->proto)
 		return onnx_tensor(&o->files, p->proto, out, e);
 	return onnx_constant(&g->nodes[p->node], out, e);
