@@ -29,6 +29,9 @@ from onnx import TensorProto, helper
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "golden"))
 import ggml  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                "..", "e2e"))
+import test_keras as keras  # noqa: E402
 
 TOP = sys.argv[1]
 
@@ -620,6 +623,40 @@ seeds_safetensors()
 seeds_hdf5()
 seeds_sstable()
 seeds_tf()
+def layers_model(model, **weights):
+    """As TensorFlow.js writes it, without the numbers."""
+    return json.dumps({
+        "modelTopology": {"keras_version": "2.11", "model_config": model},
+        "weightsManifest": [{"paths": ["w.bin"], "weights": [
+            {"name": n.replace("__", "/"), "shape": list(s),
+             "dtype": "float32"} for n, s in weights.items()]}]}).encode()
+
+
+def seeds_tfjs():
+    conv = keras.sequential((5, 5, 3), keras.layer(
+        "Conv2D", "c", kernel_size=[3, 3], padding="same",
+        activation="relu"), keras.layer("BatchNormalization", "b", axis=[3]),
+        keras.layer("GlobalAveragePooling2D", "g"))
+    put("tfjs", "conv", layers_model(conv, c__kernel=(3, 3, 3, 4),
+                                     b__moving_mean=(4,),
+                                     b__moving_variance=(4,)))
+    inner = keras.layer("LSTM", "l", units=2, return_sequences=True)
+    both = keras.sequential((6, 3), keras.layer(
+        "Bidirectional", "b", layer=inner, merge_mode="concat"))
+    names = {"b__%s_l__%s" % (way, n): s for way in ("forward", "backward")
+             for n, s in (("kernel", (3, 8)), ("recurrent_kernel", (2, 8)),
+                          ("bias", (8,)))}
+    put("tfjs", "lstm", layers_model(both, **names))
+    put("tfjs", "shared", layers_model(keras.shared_model(),
+                                       inner__d__kernel=(3, 3)))
+    put("tfjs", "attention", layers_model(
+        keras.attention_model(),
+        **{"heads__%s__kernel" % n: (6, 2, 4)
+           for n in ("query", "key", "value")},
+        heads__attention_output__kernel=(2, 4, 6)))
+
+
+seeds_tfjs()
 seeds_tflite()
 seeds_gguf()
 seeds_dtype()
