@@ -350,6 +350,16 @@ static int keras_version(const struct json *topology)
 	return s.p && s.p[0] >= '1' && s.p[0] <= '9' ? s.p[0] - '0' : 2;
 }
 
+/* What goes in and out of a graph model; NULL: not said. */
+static const struct json *find_signature(const struct json *root)
+{
+	const struct json *v = json_member(root, "signature");
+
+	return v ? v
+		 : json_member(json_member(root, "userDefinedMetadata"),
+			       "signature");
+}
+
 static int read_json(struct tf *t, const struct json *root, struct err *e)
 {
 	const struct json *topology = json_member(root, "modelTopology");
@@ -362,6 +372,8 @@ static int read_json(struct tf *t, const struct json *root, struct err *e)
 		rc = read_manifest(t, root, e);
 	if (rc == 0 && config)
 		rc = keras_graph(t->m, config, keras_version(topology), e);
+	if (rc == 0 && json_member(topology, "node"))
+		rc = tf_read_json(t, topology, find_signature(root), e);
 	return rc;
 }
 

@@ -324,6 +324,11 @@ static int add_constant(struct tf_body *b, const Tf__Node *n,
 	uint64_t idx;
 	int rc;
 
+	/* TensorFlow.js keeps the numbers elsewhere. */
+	if (map_get(b->t->params, s->name.p, s->name.len, &idx)) {
+		b->g->values[s->out[0]].param = b->t->m->params[idx - 1];
+		return 0;
+	}
 	if (!value || !value->tensor)
 		return err_set(e, EINVAL, "a constant without a value");
 	rc = tf_tensor(b->t->src, b->t->m->lenient, value->tensor, &tensor, e);

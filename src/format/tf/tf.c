@@ -28,8 +28,8 @@
 
 typedef int (*reader_fn)(struct tf *t, struct err *e);
 
-static int run(const struct input *in, struct source *src, struct model *m,
-	       reader_fn fn, struct err *e)
+int tf_run(const struct input *in, struct source *src, struct model *m,
+	   reader_fn fn, struct err *e)
 {
 	struct tf t = {.m = m,
 		       .in = in,
@@ -160,10 +160,10 @@ static int read_saved_model(const struct input *in, struct model *m,
 	int rc;
 
 	if (in->file)
-		return run(in, in->file, m, tf_read_saved_model, e);
+		return tf_run(in, in->file, m, tf_read_saved_model, e);
 	rc = input_sibling(in, "saved_model.pb", 14, &src, e);
 	if (rc == 0)
-		rc = run(in, src, m, tf_read_saved_model, e);
+		rc = tf_run(in, src, m, tf_read_saved_model, e);
 	source_unref(src);
 	return rc;
 }
@@ -172,7 +172,7 @@ static int read_saved_model(const struct input *in, struct model *m,
 
 static int read_graph(const struct input *in, struct model *m, struct err *e)
 {
-	return run(in, in->file, m, tf_read_graph, e);
+	return tf_run(in, in->file, m, tf_read_graph, e);
 }
 
 /* ---- checkpoints ---- */
@@ -312,7 +312,7 @@ static int read_folder(struct tf *t, struct err *e)
 static int read_checkpoint(const struct input *in, struct model *m,
 			   struct err *e)
 {
-	return run(in, in->file, m, in->file ? read_named : read_folder, e);
+	return tf_run(in, in->file, m, in->file ? read_named : read_folder, e);
 }
 
 static int read_meta(struct tf *t, struct err *e)
@@ -335,7 +335,7 @@ static int read_meta(struct tf *t, struct err *e)
 static int read_meta_graph(const struct input *in, struct model *m,
 			   struct err *e)
 {
-	return run(in, in->file, m, read_meta, e);
+	return tf_run(in, in->file, m, read_meta, e);
 }
 
 const struct format format_tf_saved_model = {

@@ -4,6 +4,7 @@
  *
  *	tf.c		probes; which files make up what the user named
  *	saved.c		SavedModel, MetaGraph, GraphDef
+ *	form.c		the same as text or as JSON
  *	bundle.c	checkpoints of the second version (TensorBundle)
  *	checked.c	bytes with a checksum
  *	slices.c	variables stored in pieces
@@ -31,6 +32,7 @@
 struct blob;
 struct err;
 struct input;
+struct json;
 struct map;
 struct source;
 
@@ -147,6 +149,19 @@ int tf_graph(struct tf *t, const Tf__Graph *g, Tf__SignatureEntry **sigs,
 int tf_read_saved_model(struct tf *t, struct err *e);
 int tf_read_meta_graph(struct tf *t, struct err *e);
 int tf_read_graph(struct tf *t, struct err *e);
+
+/* ---- form.c ---- */
+/*
+ * A GraphDef in JSON, and its signature, or NULL.  Constants without data are
+ * parameters that are there already.
+ */
+int tf_read_json(struct tf *t, const struct json *graph,
+		 const struct json *signature, struct err *e);
+
+/* ---- tf.c ---- */
+/* fn on a struct tf for this source. */
+int tf_run(const struct input *in, struct source *src, struct model *m,
+	   int (*fn)(struct tf *t, struct err *e), struct err *e);
 
 /* ---- attr.c ---- */
 uint32_t tf_attr_count(const Tf__Node *n);

@@ -337,21 +337,6 @@ static int cast(struct tf_make *k, struct err *e)
 	return finish(k, NULL, "Cast", 0, k->call->in, 1, &to, 1, e);
 }
 
-static int arg_max(struct tf_make *k, struct err *e)
-{
-	const Tf__AttrValue *type = tf_attr(k->call->node, "output_type");
-	struct attr a[2];
-	int64_t axis;
-	size_t n;
-
-	if (k->call->nin != 2 || (type && type->type != 9) ||
-	    !tf_const_ints(k, 1, &axis, 1, &n) || n != 1)
-		return 0;
-	a[0] = attr_set_int("axis", axis);
-	a[1] = attr_set_int("keepdims", 0);
-	return finish(k, NULL, "ArgMax", 11, k->call->in, 1, a, 2, e);
-}
-
 static int pack_axis(struct tf_make *k)
 {
 	const Tf__AttrValue *v = tf_attr(k->call->node, "axis");
@@ -384,7 +369,6 @@ static const struct {
 	const char *op;
 	int (*make)(struct tf_make *k, struct err *e);
 } makers[] = {
-	{"ArgMax", arg_max},
 	{"Cast", cast},
 	{"ConcatV2", concat},
 	{"ExpandDims", expand_dims},

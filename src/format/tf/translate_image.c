@@ -278,6 +278,123 @@ static int batch_norm(struct tf_make *k, struct err *e)
 	return compute(k, "BatchNormalization", in, 5, &w, 9, e);
 }
 
+/* ---- what graph optimisers put together ---- */
+
+#define FUSED_MAX 3
+
+/* "BiasAdd", "Relu", … from a value; the last one makes the output. */
+static int add_fused(struct tf_make *k, const ProtobufCBinaryData *op,
+		     uint32_t *arg, value_id in, const value_id *out, int i,
+		     struct err *e)
+{
+	static const struct {
+		const char *tf, *onnx;
+	} types[] = {{"BiasAdd", "Add"},	 {"Elu", "Elu"},
+		     {"Relu", "Relu"},		 {"Relu6", "Clip"},
+		     {"Sigmoid", "Sigmoid"},	 {"Tanh", "Tanh"},
+		     {"LeakyRelu", "LeakyRelu"}, {"Prelu", "PRelu"}};
+	static const char *const what[FUSED_MAX] = {"fused_0", "fused_1",
+						    "fused_2"};
+	struct attr a[] = {attr_set_float("min", 0), attr_set_float("max", 6)};
+	value_id ins[2] = {in, NO_VALUE};
+	struct step n = {.what = what[i],
+			 .in = ins,
+			 .nin = 1,
+			 .out = out,
+			 .nout = 1,
+			 .attrs = a};
+
+	for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++)
+		if (tf_equal(op, types[t].tf))
+			n.type = types[t].onnx;
+	if (!n.type)
+		return err_set(e, EOPNOTSUPP, "a fused operator");
+	if (tf_equal(op, "BiasAdd") || tf_equal(op, "Prelu")) {
+		if (*arg >= k->call->nin)
+			return err_set(e, EINVAL, "too few inputs");
+		ins[n.nin++] = k->call->in[(*arg)++];
+	}
+	if (tf_equal(op, "Relu6")) {
+		n.opset = 6; /* the limits are attributes */
+		n.nattrs = 2;
+	}
+	if (tf_equal(op, "LeakyRelu")) {
+		a[0] = attr_set_float("alpha",
+				      tf_number(k, "leakyrelu_alpha", 0.2f));
+		n.nattrs = 1;
+	}
+	return steps_node(&k->at, &n, e);
+}
+
+static bool can_fuse(const Tf__AttrValue *ops)
+{
+	static const char *const known[] = {"BiasAdd",	 "Elu",	    "Relu",
+					    "Relu6",	 "Sigmoid", "Tanh",
+					    "LeakyRelu", "Prelu"};
+
+	if (!ops || !ops->list || ops->list->n_s == 0 ||
+	    ops->list->n_s > FUSED_MAX)
+		return false;
+	for (size_t i = 0; i < ops->list->n_s; i++) {
+		bool is_known = false;
+
+		for (size_t t = 0; t < sizeof(known) / sizeof(known[0]); t++)
+			is_known |= tf_equal(&ops->list->s[i], known[t]);
+		if (!is_known)
+			return false;
+	}
+	return true;
+}
+
+/* make: of the operator itself, with two inputs. */
+static int fused(struct tf_make *k,
+		 int (*make)(struct tf_make *k, struct err *e), struct err *e)
+{
+	const Tf__AttrValue *ops = tf_attr(k->call->node, "fused_ops");
+	struct tf_call call = *k->call;
+	struct tf_make inner = *k;
+	uint32_t arg = 2;
+	value_id v;
+	int rc;
+
+	if (!can_fuse(ops) || k->call->nin < 2)
+		return 0;
+	rc = steps_value(&k->at, "sum", &v, e);
+	call.nin = 2;
+	call.out = &v;
+	inner.call = &call;
+	if (rc == 0)
+		rc = make(&inner, e);
+	for (size_t i = 0; rc > 0 && i < ops->list->n_s; i++) {
+		bool is_last = i + 1 == ops->list->n_s;
+		value_id out = k->call->out[0];
+		static const char *const names[] = {"biased", "second"};
+
+		if (!is_last && steps_value(&k->at, names[i], &out, e) < 0)
+			return err_nomem(e, 0);
+		rc = add_fused(k, &ops->list->s[i], &arg, v, &out, (int)i, e);
+		rc = rc < 0 ? rc : 1;
+		v = out;
+	}
+	return rc;
+}
+
+static int product(struct tf_make *k, struct err *e)
+{
+	struct step n = {.what = "product",
+			 .type = "MatMul",
+			 .in = k->call->in,
+			 .nin = 2,
+			 .out = k->call->out,
+			 .nout = 1};
+	int rc;
+
+	if (tf_flag(k, "transpose_a") || tf_flag(k, "transpose_b"))
+		return 0;
+	rc = steps_node(&k->at, &n, e);
+	return rc < 0 ? rc : 1;
+}
+
 int tf_translate_image(struct tf_make *k, struct err *e)
 {
 	const Tf__Node *n = k->call->node;
@@ -288,6 +405,13 @@ int tf_translate_image(struct tf_make *k, struct err *e)
 		return conv(k, e);
 	if (tf_equal(&n->op, "DepthwiseConv2dNative"))
 		return depthwise_conv(k, e);
+	if (tf_equal(&n->op, "_FusedConv2D"))
+		return fused(k, conv, e);
+	if (tf_equal(&n->op, "FusedDepthwiseConv2dNative") ||
+	    tf_equal(&n->op, "_FusedDepthwiseConv2dNative"))
+		return fused(k, depthwise_conv, e);
+	if (tf_equal(&n->op, "_FusedMatMul"))
+		return fused(k, product, e);
 	if (tf_equal(&n->op, "MaxPool"))
 		return max_pool(k, e);
 	if (tf_equal(&n->op, "AvgPool"))
