@@ -53,6 +53,15 @@ void vfs_totals(struct vfs *v, struct text *out);
 int vfs_lookup(struct vfs *v, vfs_ino dir, const char *name, bool may_wait,
 	       const atomic_bool *cancel, vfs_ino *out, struct err *e);
 
+/* The directory above; of the root, the root. */
+int vfs_parent(struct vfs *v, vfs_ino dir, vfs_ino *out, struct err *e);
+
+/*
+ * A number that comes from outside, as NFS handles do: 0 when it stands for
+ * something outside the runs; ESTALE otherwise, whatever the number.
+ */
+int vfs_handle(struct vfs *v, vfs_ino ino, struct err *e);
+
 /*
  * Fills mode, nlink, size, blocks, times, ino.  Never computes, except that
  * with `may_wait` a size that only computing can tell is computed; without it

@@ -78,13 +78,36 @@ static void late_find(struct job *j)
 		fuse_reply_entry(r->req, &ent);
 }
 
+/*
+ * "." and ".." are only asked for by an NFS server (FUSE_CAP_EXPORT_SUPPORT),
+ * of numbers that its clients remember.
+ */
+static void lookup_handle(fuse_req_t req, fuse_ino_t ino, bool above)
+{
+	vfs_ino found = ino;
+	int rc = vfs_handle(vfs_of(req), ino, NULL);
+
+	if (rc == 0 && above)
+		rc = vfs_parent(vfs_of(req), ino, &found, NULL);
+	if (rc < 0)
+		fuse_reply_err(req, -rc);
+	else
+		reply_object(req, found);
+}
+
 void serve_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fuse_entry_param none = {.entry_timeout = FOREVER};
 	vfs_ino ino;
-	int rc = vfs_lookup(vfs_of(req), parent, name, false, NULL, &ino, NULL);
-	char *copy = rc == -EAGAIN ? strdup(name) : NULL;
+	char *copy;
+	int rc;
 
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+		lookup_handle(req, parent, name[1] == '.');
+		return;
+	}
+	rc = vfs_lookup(vfs_of(req), parent, name, false, NULL, &ino, NULL);
+	copy = rc == -EAGAIN ? strdup(name) : NULL;
 	if (copy)
 		defer(&(struct request){.req = req,
 					.ino = parent,

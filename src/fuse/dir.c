@@ -23,10 +23,14 @@ void serve_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static int next_entry(struct vfs *v, const struct request *r, bool may_wait,
 		      off_t off, char *name, vfs_ino *ino)
 {
-	if (off < 2) {
-		strcpy(name, off == 0 ? "." : "..");
+	if (off == 0) {
+		strcpy(name, ".");
 		*ino = r->ino;
 		return 0;
+	}
+	if (off == 1) {
+		strcpy(name, "..");
+		return vfs_parent(v, r->ino, ino, NULL);
 	}
 	return vfs_entry(v, r->ino, (uint64_t)off - 2, may_wait, &r->job.cancel,
 			 name, ino, NULL);

@@ -49,7 +49,6 @@ static struct job *take_first(struct lane *l)
 	return j;
 }
 
-
 static void forget_running(struct lane *l, struct job *j)
 {
 	if (j->prev)

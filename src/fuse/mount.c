@@ -163,8 +163,7 @@ static int start_mounter(struct mount_session *m, const char *mountpoint,
 	int rc;
 
 	if (!path)
-		return err_set(e, errno, "%s: %s", mountpoint,
-			       strerror(errno));
+		return err_set(e, errno, "%s: %s", mountpoint, strerror(errno));
 	rc = mounter_start(&m->args, path, &m->mounter, e);
 	free(path);
 	return rc;

@@ -38,9 +38,13 @@ struct server *server_of(fuse_req_t req);
 struct vfs *vfs_of(fuse_req_t req);
 struct handle *handle_of(const struct fuse_file_info *fi);
 
-/* Takes b.  What libfuse says of the reply. */
-int reply_open(fuse_req_t req, fuse_ino_t ino, struct blob *b, bool writes,
-	       struct fuse_file_info *fi);
+/* For fi; takes b and, when it writes, the place of a writer.  NULL: ENOMEM. */
+struct handle *new_handle(struct vfs *v, vfs_ino ino, struct blob *b,
+			  bool writes, struct fuse_file_info *fi);
+void drop_handle(struct vfs *v, vfs_ino ino, struct handle *h);
+/* The same, and tells the reader. */
+void reply_open(fuse_req_t req, fuse_ino_t ino, struct blob *b, bool writes,
+		struct fuse_file_info *fi);
 /* size bytes at off, which are there, through a buffer. */
 void reply_copy(fuse_req_t req, struct blob *b, size_t size, off_t off);
 /* Entry and attributes of an object, now or later. */

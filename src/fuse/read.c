@@ -201,11 +201,6 @@ void serve_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 void serve_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct handle *h = handle_of(fi);
-
-	if (h->writes)
-		vfs_release(vfs_of(req), ino);
-	blob_unref(h->blob);
-	free(h);
+	drop_handle(vfs_of(req), ino, handle_of(fi));
 	fuse_reply_err(req, 0);
 }

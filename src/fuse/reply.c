@@ -28,22 +28,44 @@ struct vfs *vfs_of(fuse_req_t req)
 
 /* ---- open files ---- */
 
-int reply_open(fuse_req_t req, fuse_ino_t ino, struct blob *b, bool writes,
-	       struct fuse_file_info *fi)
+void drop_handle(struct vfs *v, vfs_ino ino, struct handle *h)
+{
+	if (h->writes)
+		vfs_release(v, ino);
+	blob_unref(h->blob);
+	free(h);
+}
+
+struct handle *new_handle(struct vfs *v, vfs_ino ino, struct blob *b,
+			  bool writes, struct fuse_file_info *fi)
 {
 	struct handle *h = malloc(sizeof(*h));
 
 	if (!h) {
+		if (writes)
+			vfs_release(v, ino);
 		blob_unref(b);
-		return fuse_reply_err(req, ENOMEM);
+		return NULL;
 	}
 	h->blob = b;
 	h->writes = writes;
 	fi->fh = (uint64_t)(uintptr_t)h;
-	fi->keep_cache = vfs_is_constant(vfs_of(req), ino);
+	fi->keep_cache = vfs_is_constant(v, ino);
 	/* A close that has nothing to say needs no round trip. */
 	fi->noflush = !writes;
-	return fuse_reply_open(req, fi);
+	return h;
+}
+
+void reply_open(fuse_req_t req, fuse_ino_t ino, struct blob *b, bool writes,
+		struct fuse_file_info *fi)
+{
+	struct vfs *v = vfs_of(req);
+	struct handle *h = new_handle(v, ino, b, writes, fi);
+
+	if (!h)
+		fuse_reply_err(req, ENOMEM);
+	else if (fuse_reply_open(req, fi) == -ENOENT)
+		drop_handle(v, ino, h); /* interrupted: nobody will */
 }
 
 struct handle *handle_of(const struct fuse_file_info *fi)

@@ -21,16 +21,18 @@ void serve_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 	int rc = vfs_create(v, parent, name, &ino, NULL);
 
 	(void)mode;
-	if (rc == 0)
-		rc = fill_entry(v, ino, false, NULL, &ent);
-	h = rc == 0 ? calloc(1, sizeof(*h)) : NULL;
-	if (!h) {
-		fuse_reply_err(req, rc < 0 ? -rc : ENOMEM);
+	if (rc < 0) {
+		fuse_reply_err(req, -rc);
 		return;
 	}
-	h->writes = true;
-	fi->fh = (uint64_t)(uintptr_t)h;
-	fuse_reply_create(req, &ent, fi);
+	h = new_handle(v, ino, NULL, true, fi);
+	rc = h ? fill_entry(v, ino, false, NULL, &ent) : -ENOMEM;
+	if (rc < 0)
+		fuse_reply_err(req, -rc);
+	else
+		rc = fuse_reply_create(req, &ent, fi);
+	if (rc < 0 && h)
+		drop_handle(v, ino, h);
 }
 
 void serve_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,

@@ -521,6 +521,11 @@ uint32_t tree_nentries(const struct tree *t)
 	return t->nentries;
 }
 
+uint32_t tree_ndirs(const struct tree *t)
+{
+	return t->ndirs;
+}
+
 uint32_t tree_dir_entry(const struct tree *t, uint32_t dir)
 {
 	return t->dirs[dir].entry;

@@ -69,6 +69,7 @@ uint32_t tree_parent(const struct tree *t, uint32_t entry);
 const char *tree_name(const struct tree *t, uint32_t entry);
 uint32_t tree_object(const struct tree *t, uint32_t dir);
 uint32_t tree_nentries(const struct tree *t);
+uint32_t tree_ndirs(const struct tree *t);
 /* NO_ENTRY for the root. */
 uint32_t tree_dir_entry(const struct tree *t, uint32_t dir);
 /* Directories between a directory and the root. */
