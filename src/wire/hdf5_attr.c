@@ -210,42 +210,93 @@ static int read_attribute(struct hdf5 *h, struct attribute *a,
 	return 0;
 }
 
-static bool is_dense(const struct hdf5 *h, const struct hdf5_object *o)
-{
-	const struct hdf5_message *m = hdf5_message(o, MESSAGE_ATTRIBUTE_INFO);
-	struct cursor c;
-	uint8_t flags;
+/* ---- in a heap ---- */
 
-	if (!m)
-		return false;
-	c = cursor_make(m->data, m->len, 0);
+struct dense {
+	struct hdf5_heap heap;
+	const char *name;
+	const struct hdf5_string **out;
+	size_t *n;
+	bool found;
+};
+
+static int take_named(struct hdf5 *h, const struct hdf5_message *m,
+		      const char *name, const struct hdf5_string **out,
+		      size_t *n, bool *found, struct err *e)
+{
+	struct attribute a;
+	int rc;
+
+	if (!parse_attribute(m, &a) || a.name_len != strlen(name) ||
+	    memcmp(a.name, name, a.name_len) != 0)
+		return 0;
+	*found = true;
+	rc = read_attribute(h, &a, out, n, e);
+	return rc < 0 ? err_wrap(e, "attribute %s", name) : 0;
+}
+
+/* A record: id in the heap (8), flags (1), order (4), hash of the name (4). */
+static int take_dense(void *ctx, const uint8_t *record, size_t len,
+		      struct err *e)
+{
+	struct dense *d = ctx;
+	struct hdf5_bytes object;
+	struct hdf5_message m = {.type = MESSAGE_ATTRIBUTE};
+	int rc;
+
+	if (len < 9)
+		return err_set(e, EINVAL, "records of %zu bytes", len);
+	if (d->found || record[8] & MESSAGE_SHARED)
+		return 0;
+	rc = hdf5_heap_object(&d->heap, record, 8, &object, e);
+	m.data = object.p;
+	m.len = (uint32_t)object.len;
+	return rc < 0 ? rc
+		      : take_named(d->heap.h, &m, d->name, d->out, d->n,
+				   &d->found, e);
+}
+
+#define TREE_OF_ATTRIBUTES 8
+
+static int find_dense(struct hdf5 *h, const struct hdf5_message *m,
+		      struct dense *d, struct err *e)
+{
+	struct cursor c = cursor_make(m->data, m->len, 0);
+	uint64_t heap, tree;
+	uint8_t flags;
+	int rc;
+
 	cursor_skip(&c, 1);
 	flags = cursor_u8(&c);
 	cursor_skip(&c, flags & 1 ? 2 : 0);
-	return hdf5_offset(h, &c) != HDF5_UNDEFINED;
+	heap = hdf5_offset(h, &c);
+	tree = hdf5_offset(h, &c);
+	if (c.bad)
+		return err_set(e, EINVAL, "attributes are damaged");
+	if (heap == HDF5_UNDEFINED || tree == HDF5_UNDEFINED)
+		return 0;
+	rc = hdf5_heap(h, heap, &d->heap, e);
+	return rc < 0 ? rc
+		      : hdf5_btree(h, tree, TREE_OF_ATTRIBUTES, take_dense, d,
+				   e);
 }
 
 int hdf5_strings(struct hdf5 *h, hdf5_id id, const char *name,
 		 const struct hdf5_string **out, size_t *n, struct err *e)
 {
+	struct dense d = {.name = name, .out = out, .n = n};
 	const struct hdf5_object *o;
+	const struct hdf5_message *m;
 	int rc = hdf5_object(h, id, &o, e);
 
-	if (rc < 0)
+	for (size_t i = 0; rc == 0 && !d.found && i < o->n; i++)
+		if (o->messages[i].type == MESSAGE_ATTRIBUTE)
+			rc = take_named(h, &o->messages[i], name, out, n,
+					&d.found, e);
+	if (rc < 0 || d.found)
 		return rc;
-	for (size_t i = 0; i < o->n; i++) {
-		struct attribute a;
-
-		if (o->messages[i].type != MESSAGE_ATTRIBUTE ||
-		    !parse_attribute(&o->messages[i], &a) ||
-		    a.name_len != strlen(name) ||
-		    memcmp(a.name, name, a.name_len) != 0)
-			continue;
-		rc = read_attribute(h, &a, out, n, e);
-		return rc < 0 ? err_wrap(e, "attribute %s", name) : 0;
-	}
-	if (is_dense(h, o))
-		return err_set(e, EOPNOTSUPP,
-			       "attributes in a fractal heap (%s)", name);
-	return -ENOENT;
+	m = hdf5_message(o, MESSAGE_ATTRIBUTE_INFO);
+	if (m)
+		rc = find_dense(h, m, &d, e);
+	return rc < 0 || d.found ? rc : -ENOENT;
 }

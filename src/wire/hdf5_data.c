@@ -13,7 +13,6 @@
 #include "wire/hdf5_file.h"
 
 #define STRINGS_MAX 1000000u
-#define CHUNKS_MAX 16000000u
 
 enum layout_class {
 	LAYOUT_COMPACT,
@@ -133,38 +132,6 @@ struct collecting {
 	struct hdf5_chunked *k;
 };
 
-static int add_chunk(struct hdf5_chunked *k, const struct hdf5_chunk *chunk,
-		     struct err *e)
-{
-	size_t cap = k->cap ? k->cap * 2 : 16;
-	struct hdf5_chunk *p;
-
-	if (k->nchunks == k->cap) {
-		if (k->nchunks >= CHUNKS_MAX)
-			return err_set(e, EFBIG, "too many chunks");
-		p = realloc(k->chunks, cap * sizeof(*p));
-		if (!p)
-			return err_nomem(e, cap * sizeof(*p));
-		k->chunks = p;
-		k->cap = cap;
-	}
-	k->chunks[k->nchunks++] = *chunk;
-	return 0;
-}
-
-/* The chunk must be inside the file; offsets are multiples of its extents. */
-static int check_chunk(const struct dataset *d, uint64_t addr, uint64_t size,
-		       struct hdf5_chunk *out, struct err *e)
-{
-	if (addr > d->h->size || size > d->h->size - addr || size > UINT32_MAX)
-		return err_set(e, EINVAL, "a chunk of %llu bytes at %llu",
-			       (unsigned long long)size,
-			       (unsigned long long)addr);
-	out->addr = d->h->base + addr;
-	out->size = (uint32_t)size;
-	return 0;
-}
-
 static int take_chunk(void *ctx, const uint8_t *key, uint64_t child,
 		      struct err *e)
 {
@@ -173,7 +140,6 @@ static int take_chunk(void *ctx, const uint8_t *key, uint64_t child,
 	struct cursor c = cursor_make(key, 8 + 8 * ((size_t)s->rank + 1), 0);
 	struct hdf5_chunk chunk = {0};
 	uint32_t size = cursor_u32(&c);
-	int rc;
 
 	chunk.mask = cursor_u32(&c);
 	for (int32_t i = 0; i < s->rank; i++) {
@@ -189,8 +155,8 @@ static int take_chunk(void *ctx, const uint8_t *key, uint64_t child,
 			return 0;
 		chunk.idx = chunk.idx * n + at / d;
 	}
-	rc = check_chunk(x->d, child, size, &chunk, e);
-	return rc < 0 ? rc : add_chunk(x->k, &chunk, e);
+	chunk.addr = child;
+	return hdf5_add_chunk(x->d->h, x->k, &chunk, size, e);
 }
 
 static int chunk_extents(const struct dataset *d, struct cursor *c, size_t n,
@@ -258,29 +224,21 @@ static int chunked(const struct dataset *d, struct cursor *c, struct blob **out,
 	return finish_chunks(d, &k, rc, out, e);
 }
 
-/* Version 4, where one chunk holds all: no index. */
-static int single_chunk(const struct dataset *d, struct cursor *c,
-			struct hdf5_chunked *k, uint8_t flags, struct err *e)
+/* How far each extent may grow; -1: without limit. */
+static void max_extents(const struct dataset *d, int64_t *out)
 {
-	struct hdf5_chunk chunk = {0};
-	uint64_t size = d->type.size, addr;
-	int rc;
+	const struct hdf5_message *m = hdf5_message(d->o, MESSAGE_DATASPACE);
+	struct cursor c = cursor_make(m->data, m->len, 0);
+	uint8_t version = cursor_u8(&c), rank = cursor_u8(&c);
+	uint8_t flags = cursor_u8(&c);
 
-	for (int32_t i = 0; i < k->chunk.rank; i++)
-		if (__builtin_mul_overflow(size, (uint64_t)k->chunk.dims[i],
-					   &size))
-			return err_set(e, EINVAL, "chunks are too large");
-	if (flags & 2) {
-		size = hdf5_length(d->h, c);
-		chunk.mask = cursor_u32(c);
+	cursor_skip(&c, (version == 1 ? 5 : 1) + rank * d->h->length_size);
+	for (int32_t i = 0; i < d->shape.rank; i++) {
+		uint64_t v = flags & 1 ? hdf5_length(d->h, &c)
+				       : (uint64_t)d->shape.dims[i];
+
+		out[i] = v > INT64_MAX ? -1 : (int64_t)v;
 	}
-	addr = hdf5_offset(d->h, c);
-	if (c->bad)
-		return err_set(e, EINVAL, "the layout is damaged");
-	if (addr == HDF5_UNDEFINED)
-		return 0;
-	rc = check_chunk(d, addr, size, &chunk, e);
-	return rc < 0 ? rc : add_chunk(k, &chunk, e);
 }
 
 static int chunked_v4(const struct dataset *d, struct cursor *c,
@@ -288,6 +246,7 @@ static int chunked_v4(const struct dataset *d, struct cursor *c,
 {
 	struct hdf5_chunked k = {0};
 	uint8_t flags = cursor_u8(c), n = cursor_u8(c), width = cursor_u8(c);
+	int64_t max[SHAPE_RANK_MAX];
 	int rc;
 
 	if (width < 1 || width > 8)
@@ -297,10 +256,8 @@ static int chunked_v4(const struct dataset *d, struct cursor *c,
 		rc = read_filters(d, &k, e);
 	if (rc < 0)
 		return rc;
-	if (cursor_u8(c) != 1)
-		return refuse(d->nbytes, EOPNOTSUPP,
-			      "an index of chunks of HDF5 1.10", out, e);
-	rc = single_chunk(d, c, &k, flags, e);
+	max_extents(d, max);
+	rc = hdf5_index(d->h, max, flags, c, &k, e);
 	return finish_chunks(d, &k, rc, out, e);
 }
 

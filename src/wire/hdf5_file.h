@@ -82,6 +82,8 @@ int hdf5_load(struct hdf5 *h, uint64_t addr, uint64_t len, const uint8_t **out,
 	      struct err *e);
 uint64_t hdf5_offset(const struct hdf5 *h, struct cursor *c);
 uint64_t hdf5_length(const struct hdf5 *h, struct cursor *c);
+
+/* ---- hdf5_object.c ---- */
 int hdf5_object(struct hdf5 *h, hdf5_id id, const struct hdf5_object **out,
 		struct err *e);
 /* Keeps p under an address.  -ENOMEM. */
@@ -143,6 +145,42 @@ int hdf5_chunked_blob(struct source *src, const struct hdf5_chunked *c,
 int hdf5_unfilter(const struct hdf5_filter *f, size_t n, uint32_t mask,
 		  uint8_t **data, size_t len, size_t size, struct err *e);
 bool hdf5_filter_known(uint16_t id);
+
+/* ---- hdf5_index.c ---- */
+/* given: idx, addr (without the base) and mask.  EINVAL beyond the file. */
+int hdf5_add_chunk(struct hdf5 *h, struct hdf5_chunked *k,
+		   const struct hdf5_chunk *given, uint64_t size,
+		   struct err *e);
+/*
+ * All chunks, by the rest of a layout message of version 4.  max: of each
+ * extent, or -1.
+ */
+int hdf5_index(struct hdf5 *h, const int64_t *max, uint8_t flags,
+	       struct cursor *layout, struct hdf5_chunked *k, struct err *e);
+
+/* ---- hdf5_btree.c ---- */
+typedef int (*hdf5_record_fn)(void *ctx, const uint8_t *record, size_t len,
+			      struct err *e);
+/* Every record of a version-2 B-tree of this type. */
+int hdf5_btree(struct hdf5 *h, uint64_t addr, uint8_t type, hdf5_record_fn fn,
+	       void *ctx, struct err *e);
+/* Bytes that numbers up to a limit take. */
+size_t hdf5_limit_size(uint64_t limit);
+
+/* ---- hdf5_heap.c ---- */
+struct hdf5_heap {
+	struct hdf5 *h;
+	uint16_t id_len, width, bits, rows, direct_rows;
+	uint64_t start; /* bytes of the smallest block */
+	uint64_t root;
+	uint64_t huge; /* the tree of objects outside of blocks */
+	size_t offset_size, length_size; /* in ids */
+};
+int hdf5_heap(struct hdf5 *h, uint64_t addr, struct hdf5_heap *out,
+	      struct err *e);
+/* What an id leads to; stays in memory, unless it lies in the id itself. */
+int hdf5_heap_object(struct hdf5_heap *f, const uint8_t *id, size_t id_len,
+		     struct hdf5_bytes *out, struct err *e);
 
 /* ---- hdf5_tree.c ---- */
 typedef int (*hdf5_leaf_fn)(void *ctx, const uint8_t *key, uint64_t child,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Rows T1 to T7: tables, checkpoints and graphs of TensorFlow. */
+/* Rows T1 to T8: tables, checkpoints and graphs of TensorFlow. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -345,6 +345,151 @@ TEST(bundle_bounds)
 	model_free(m);
 }
 
+static void add_child(struct recipe *node, int64_t id, const char *name)
+{
+	struct recipe child = {0};
+
+	recipe_number(&child, 1, (uint64_t)id);
+	recipe_varint(&child, 2 << 3 | 2);
+	recipe_varint(&child, strlen(name));
+	recipe_text(&child, name);
+	recipe_message(node, 1, &child);
+}
+
+static void add_bytes(struct recipe *r, unsigned id, const char *text)
+{
+	recipe_varint(r, id << 3 | 2);
+	recipe_varint(r, strlen(text));
+	recipe_text(r, text);
+}
+
+#define KEY "m/.ATTRIBUTES/VARIABLE_VALUE"
+
+/*
+ * Objects that hold themselves and each other, are nowhere, or have names
+ * that would lead elsewhere; the last one's variable is called so.
+ */
+static struct recipe object_graph(const char *full_name)
+{
+	struct recipe graph = {0}, root = {0}, other = {0}, attribute = {0};
+
+	add_child(&root, 0, "self");
+	add_child(&root, 1, "..");
+	add_child(&root, 1, "again");
+	add_child(&root, -1, "before");
+	add_child(&root, INT32_MAX, "behind");
+	recipe_message(&graph, 1, &root);
+	add_child(&other, 0, "/parent");
+	add_bytes(&attribute, 1, "VARIABLE_VALUE");
+	add_bytes(&attribute, 2, full_name);
+	add_bytes(&attribute, 3, KEY);
+	recipe_message(&other, 2, &attribute);
+	recipe_message(&graph, 1, &other);
+	return graph;
+}
+
+/* A shard of the graph as a string and four floats, and its index. */
+static void write_objects(const char *dir, struct recipe *graph)
+{
+	struct recipe block = {0}, head = header(1, 0), shard = {0};
+	struct recipe text = {0}, v;
+	uint32_t length = (uint32_t)graph->len;
+	struct entry x = {.dim = 4, .size = 16};
+
+	recipe_varint(&shard, graph->len);
+	recipe_int(&shard, crc32c_mask(crc32c(0, &length, 4)), 4);
+	recipe_bytes(&shard, graph->p, graph->len);
+	recipe_number(&text, 1, 7); /* a string */
+	add_shape(&text, 2, NULL, 0);
+	recipe_number(&text, 5, shard.len);
+	x.off = (int64_t)shard.len;
+	v = float_entry(&x);
+	recipe_bytes(&shard, numbers, sizeof(numbers));
+	recipe_entry(&block, "", 0, &head);
+	recipe_entry(&block, "_CHECKPOINTABLE_OBJECT_GRAPH", 28, &text);
+	recipe_entry(&block, KEY, sizeof(KEY) - 1, &v);
+	recipe_free(&head);
+	recipe_free(&text);
+	recipe_free(&v);
+	recipe_free(graph);
+	v = recipe_table(&block, 0);
+	write_file(dir, "x.index", &v);
+	write_file(dir, "x.data-00000-of-00001", &shard);
+}
+
+static void remove_files(const char *dir)
+{
+	static const char *const names[] = {"x.index", "x.data-00000-of-00001",
+					    "checkpoint"};
+	char path[512];
+
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		unlink(path);
+	}
+	rmdir(dir);
+}
+
+/* T6 */
+TEST(object_graph)
+{
+	static const char *const names[] = {"dense/kernel", "../../up", "/",
+					    ""};
+
+	for (size_t i = 0; i < 4; i++) {
+		char dir[] = "/tmp/modelfs-test-XXXXXX", path[512];
+		struct recipe graph = object_graph(names[i]);
+		struct err e = {0};
+		struct model *m = NULL;
+
+		if (!mkdtemp(dir))
+			abort();
+		write_objects(dir, &graph);
+		snprintf(path, sizeof(path), "%s/x.index", dir);
+		CHECK_INT(format_load(path, false, &m, &e), 0);
+		CHECK(m && m->nparams >= 1);
+		if (m)
+			CHECK_INT(open_error(m), 0);
+		if (m && i == 0)
+			CHECK_STR(m->params[0]->full_name, "dense/kernel");
+		model_free(m);
+		remove_files(dir);
+	}
+}
+
+/* T8: a path in the text file is never followed, only its last part. */
+TEST(checkpoint_text)
+{
+	static const struct {
+		const char *path;
+		int code;
+	} rows[] = {{"/nowhere/else/x", 0},
+		    {"../x", 0},
+		    {"/etc/passwd", ENOENT},
+		    {"..", ENOENT},
+		    {"", ENOENT}};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char dir[] = "/tmp/modelfs-test-XXXXXX";
+		struct recipe graph = object_graph("v"), text = {0};
+		struct err e = {0};
+		struct model *m = NULL;
+
+		if (!mkdtemp(dir))
+			abort();
+		write_objects(dir, &graph);
+		recipe_text(&text, "model_checkpoint_path: \"");
+		recipe_text(&text, rows[i].path);
+		recipe_text(&text, "\"\n");
+		write_file(dir, "checkpoint", &text);
+		format_load(dir, false, &m, &e);
+		CHECK_INT(e.code, rows[i].code);
+		CHECK(!m == (rows[i].code != 0));
+		model_free(m);
+		remove_files(dir);
+	}
+}
+
 /* ---- graphs ---- */
 
 static void add_attr(struct recipe *node, const char *key, struct recipe *value)
@@ -474,6 +619,8 @@ int main(void)
 	RUN(bundle);
 	RUN(bundle_byte_order);
 	RUN(bundle_bounds);
+	RUN(object_graph);
+	RUN(checkpoint_text);
 	RUN(bundle_slices);
 	RUN(constant_fill);
 	RUN(constant_overflow);
