@@ -55,8 +55,10 @@ def shapes_that_no_memory_holds():
                 for at in (0, 10**18, 4 * 10**18 - 4):
                     f.seek(at)
                     same(f.read(4), struct.pack("<f", 3))
-            a = np.load(mnt + "/model/huge.npy", mmap_mode="r")
-            same(float(a[999999, 999999, 999999]), 3.0)
+            with open(mnt + "/model/huge.npy", "rb") as f:
+                same(f.read(6), b"\x93NUMPY")
+                f.seek(-4, os.SEEK_END)
+                same(f.read(), struct.pack("<f", 3))
 
 
 def chunk_file(path):
