@@ -565,6 +565,130 @@ def read_bundle(path):
                shards[e.get(3, [0])[0]][off:off + size])
 
 
+def typed_values(t, dtype):
+    """The elements of a TensorProto without tensor_content, as bytes."""
+    import numpy
+    field = {"float32": 5, "float64": 6, "int64": 10, "bool": 11,
+             "float16": 13, "bfloat16": 13}.get(dtype, 7)
+    values = []
+    for v in t.get(field, []):
+        if not isinstance(v, bytes):
+            values.append(v - (v >> 63 << 64))
+        elif field in (5, 6):
+            values += numpy.frombuffer(v, "<f%d" % (4 * (field - 4))).tolist()
+        else:
+            at = 0
+            while at < len(v):
+                n = shift = 0
+                while True:
+                    n |= (v[at] & 127) << shift
+                    shift, at = shift + 7, at + 1
+                    if v[at - 1] < 128:
+                        break
+                values.append(n - (n >> 63 << 64))
+    if field == 13:
+        return numpy.array(values, "<u2")
+    return numpy.array(values, dtype)
+
+
+def graph_constant(node):
+    """A Const of a GraphDef as (name, dtype, shape, bytes); None for others."""
+    import numpy
+    if node.get(2) != [b"Const"]:
+        return None
+    for entry in map(message, node.get(5, [])):
+        if entry.get(1) != [b"value"]:
+            continue
+        t = message(message(entry[2][0])[8][0])
+        dtype = TF_TYPES.get(t.get(1, [0])[0])
+        dims = message(t.get(2, [b""])[0]).get(2, [])
+        shape = tuple(message(d).get(1, [0])[0] for d in dims)
+        if not dtype:
+            return None
+        data = t.get(4, [b""])[0]
+        if not data:
+            values = typed_values(t, dtype)
+            n = int(numpy.prod(shape, dtype="i8"))
+            last = values[-1:] if len(values) else numpy.zeros(
+                1, values.dtype)
+            data = numpy.concatenate(
+                [values, last.repeat(max(n - len(values), 0))])[:n].tobytes()
+        return node[1][0].decode(), dtype, shape, data
+    return None
+
+
+def read_graph(path):
+    """A frozen GraphDef: its constants."""
+    with open(path, "rb") as f:
+        data = f.read()
+    if data[:1] != b"\n":
+        raise Skip("no GraphDef")
+    for node in message(data).get(1, []):
+        found = graph_constant(message(node))
+        if found:
+            yield found
+
+
+TFLITE_TYPES = ("float32 float16 int32 uint8 int64 string bool int16 "
+                "complex64 int8 float64").split()
+
+
+class Table:
+    """A table of a FlatBuffer."""
+
+    def __init__(self, data, at):
+        self.data, self.at = data, at
+
+    def number(self, form, at):
+        return struct.unpack_from("<" + form, self.data, at)[0]
+
+    def field(self, k):
+        vtable = self.at - self.number("i", self.at)
+        if 4 + 2 * k >= self.number("H", vtable):
+            return 0
+        off = self.number("H", vtable + 4 + 2 * k)
+        return self.at + off if off else 0
+
+    def scalar(self, k, form):
+        return self.number(form, self.field(k)) if self.field(k) else 0
+
+    def vector(self, k):
+        """Number of elements and where the first is."""
+        at = self.field(k)
+        if not at:
+            return 0, 0
+        at += self.number("I", at)
+        return self.number("I", at), at + 4
+
+    def tables(self, k):
+        n, at = self.vector(k)
+        return [Table(self.data, p + self.number("I", p))
+                for p in range(at, at + 4 * n, 4)]
+
+
+def read_tflite(path):
+    with open(path, "rb") as f:
+        data = f.read()
+    model = Table(data, struct.unpack_from("<I", data)[0])
+    buffers = model.tables(4)
+    for i, graph in enumerate(model.tables(2)):
+        n, at = graph.vector(4)
+        prefix = data[at:at + n].decode() or "subgraph_%d" % i
+        for t in graph.tables(0):
+            n, at = t.vector(3)
+            name = data[at:at + n].decode()
+            size, start = buffers[t.scalar(2, "I")].vector(0)
+            rank, dims = t.vector(0)
+            kind = t.scalar(1, "b")
+            if not size or not name or t.field(6) or \
+                    kind >= len(TFLITE_TYPES) or kind == 5:
+                continue
+            yield (name if i == 0 else prefix + "/" + name,
+                   TFLITE_TYPES[kind],
+                   struct.unpack_from("<%di" % rank, data, dims),
+                   data[start:start + size])
+
+
 def reference(path):
     with open(path, "rb") as f:
         head = f.read(16)
@@ -582,6 +706,10 @@ def reference(path):
         return read_hdf5(path)
     if path.endswith(".index"):
         return read_bundle(path)
+    if path.endswith(".tflite"):
+        return read_tflite(path)
+    if path.endswith(".pb"):
+        return read_graph(path)
     if head[:4] == b"PK\3\4" or head[:1] == b"\x80" or \
             path.endswith((".pt", ".pth", ".bin", ".tar")):
         return read_torch(path)
