@@ -162,9 +162,13 @@ static int make_prefix(struct onnx *o, struct onnx_scope *s, struct err *e)
 		call->name.len ? &call->name : &call->op_type;
 	const struct span *up = &s->parent->prefix;
 	size_t len = up->len + name->len;
-	char *text = malloc(len + 32);
+	char *text;
 	uint64_t used = 0;
 
+	o->name_bytes += len;
+	if (o->name_bytes > ONNX_NAMES_MAX)
+		return err_set(e, EFBIG, "names in functions are too long");
+	text = malloc(len + 32);
 	if (!text)
 		return err_nomem(e, len);
 	if (up->len)

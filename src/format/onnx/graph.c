@@ -28,8 +28,12 @@ int onnx_prefix(struct onnx *o, const struct span *prefix,
 		      struct err *e)
 {
 	size_t len = prefix->len + name->len;
-	char *p = arena_alloc(o->m->arena, len + 1);
+	char *p;
 
+	o->name_bytes += len;
+	if (o->name_bytes > ONNX_NAMES_MAX)
+		return err_set(e, EFBIG, "names in functions are too long");
+	p = arena_alloc(o->m->arena, len + 1);
 	if (!p)
 		return err_nomem(e, len);
 	memcpy(p, prefix->p, prefix->len);

@@ -34,6 +34,8 @@ struct text;
 
 /* Nodes of one model, functions inlined (THREATS O8). */
 #define ONNX_NODES_MAX 1000000u
+/* Of the names that calls of functions make longer. */
+#define ONNX_NAMES_MAX ((uint64_t)256 << 20)
 /* Calls within calls. */
 #define ONNX_CALL_DEPTH_MAX 32
 
@@ -71,6 +73,7 @@ struct onnx {
 	struct onnx_place *places;
 	size_t nplaces, cap_places;
 	uint32_t nnodes;	/* of all graphs */
+	uint64_t name_bytes;	/* of names in functions */
 	struct module *beneath; /* where tensors of the present subgraph go */
 };
 
@@ -158,7 +161,7 @@ int onnx_rename(struct onnx *o, const struct onnx_scope *s,
 /* The value of this name, NO_VALUE for the empty one. */
 int onnx_value(struct onnx *o, struct graph *g, const struct onnx_scope *s,
 	       const ProtobufCBinaryData *name, value_id *out, struct err *e);
-/* prefix and name in one. */
+/* prefix and name in one.  EFBIG when there are too many. */
 int onnx_prefix(struct onnx *o, const struct span *prefix,
 		const ProtobufCBinaryData *name, struct span *out,
 		struct err *e);

@@ -53,7 +53,52 @@ struct tf_call {
 	uint32_t nin, nout;
 };
 
+/* Of all names together, which calls make longer. */
+#define TF_NAMES_MAX ((uint64_t)256 << 20)
+/* Outputs of one node. */
+#define TF_OUTPUTS_MAX 65536
+
+/* ---- ref.c ---- */
+struct tf_ref {
+	struct span name;
+	struct span output; /* empty in graphs */
+	uint64_t idx;
+	bool is_control;
+};
+
+struct tf_ref tf_parse_ref(const ProtobufCBinaryData *b);
+/* Which output of this node a reference means. */
+uint64_t tf_output_index(const Tf__Node *n, const struct tf_ref *r);
+bool tf_is_variable(const Tf__Node *n);
 bool tf_is_op(const Tf__Node *n, const char *const *ops);
+
+/* ---- graph.c ---- */
+/* NO_VALUE for what is not there. */
+value_id tf_resolve(struct tf_body *b, const ProtobufCBinaryData *text);
+/* Fills a body from what its outputs need.  The caller frees index, slots. */
+int tf_add_body(struct tf_body *b, const ProtobufCBinaryData *const *outs,
+		size_t nouts, struct err *e);
+
+/* ---- function.c ---- */
+/* The function that a node calls; NULL when it is no call. */
+const Tf__Function *tf_callee(const struct tf_body *b, const Tf__Node *n);
+int tf_inline(struct tf_body *b, const Tf__Node *n, const Tf__Function *f,
+	      struct tf_slot *s, struct err *e);
+
+/* ---- node.c ---- */
+int tf_add_constant(struct tf_body *b, const Tf__Node *n,
+		    const struct tf_slot *s, struct err *e);
+/* True when a checkpoint holds the variable. */
+bool tf_bind_variable(struct tf_body *b, const Tf__Node *n, value_id v);
+int tf_add_input(struct tf_body *b, const Tf__Node *n, value_id v,
+		 struct err *e);
+/* The inputs' values, to be freed. */
+int tf_find_inputs(struct tf_body *b, const Tf__Node *n, value_id **out,
+		   uint32_t *nin, struct err *e);
+int tf_add_node(struct tf_body *b, const Tf__Node *n, struct tf_slot *s,
+		struct err *e);
+int tf_node_module(struct tf_body *b, struct span name, struct module **out,
+		   struct err *e);
 /* A node of ONNX with one input and one output. */
 int tf_emit(struct tf_body *b, const char *name, const char *type,
 	    struct module *mod, value_id in, value_id out, struct err *e);

@@ -13,7 +13,10 @@
  *	v1.c		checkpoints of the first version
  *	tensor.c	TensorProto → tensor, in every form it is stored in
  *	place.c		where names lead in the module tree
- *	graph.c		nodes, functions put in the place of their calls
+ *	graph.c		the nodes that outputs need
+ *	node.c		what becomes of one node
+ *	function.c	functions put in the place of their calls
+ *	ref.c		what inputs of nodes refer to
  *	attr.c		attributes of nodes
  *	translate.c	operators that ONNX has, too
  */
