@@ -167,7 +167,8 @@ static int make_prefix(struct onnx *o, struct onnx_scope *s, struct err *e)
 
 	o->name_bytes += len;
 	if (o->name_bytes > ONNX_NAMES_MAX)
-		return err_set(e, EFBIG, "names in functions are too long");
+		return err_set(e, EFBIG,
+			       "more than 256 MiB of names in functions");
 	text = malloc(len + 32);
 	if (!text)
 		return err_nomem(e, len);

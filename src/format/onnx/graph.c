@@ -24,15 +24,16 @@ int onnx_copy(struct onnx *o, const ProtobufCBinaryData *b, struct span *out,
 }
 
 int onnx_prefix(struct onnx *o, const struct span *prefix,
-		      const ProtobufCBinaryData *name, struct span *out,
-		      struct err *e)
+		const ProtobufCBinaryData *name, struct span *out,
+		struct err *e)
 {
 	size_t len = prefix->len + name->len;
 	char *p;
 
 	o->name_bytes += len;
 	if (o->name_bytes > ONNX_NAMES_MAX)
-		return err_set(e, EFBIG, "names in functions are too long");
+		return err_set(e, EFBIG,
+			       "more than 256 MiB of names in functions");
 	p = arena_alloc(o->m->arena, len + 1);
 	if (!p)
 		return err_nomem(e, len);
@@ -64,10 +65,8 @@ int onnx_rename(struct onnx *o, const struct onnx_scope *s,
 	return onnx_prefix(o, &s->prefix, name, out, e);
 }
 
-int onnx_value(struct onnx *o, struct graph *g,
-		     const struct onnx_scope *s,
-		     const ProtobufCBinaryData *name, value_id *out,
-		     struct err *e)
+int onnx_value(struct onnx *o, struct graph *g, const struct onnx_scope *s,
+	       const ProtobufCBinaryData *name, value_id *out, struct err *e)
 {
 	struct span span;
 	int rc = onnx_rename(o, s, name, &span, e);
@@ -140,8 +139,7 @@ static int declare(struct onnx *o, struct graph *g, value_id v,
 		t.dtype = container_type(type);
 	}
 	if (type->map_type)
-		g->values[v].key_type =
-			dtype_by_onnx(type->map_type->key_type);
+		g->values[v].key_type = dtype_by_onnx(type->map_type->key_type);
 	return rc == 0 ? graph_declare(g, v, &t, names, e) : rc;
 }
 
@@ -191,7 +189,7 @@ static int node_name(struct onnx *o, const struct onnx_scope *s,
 	if (!s->fn)
 		return onnx_copy(o, &n->name, out, e);
 	return onnx_prefix(o, &s->prefix, n->name.len ? &n->name : &n->op_type,
-			  out, e);
+			   out, e);
 }
 
 static int describe_node(struct onnx *o, struct module *mod,
@@ -354,7 +352,8 @@ static int read_graph(struct onnx *o, struct graph *g, struct onnx_scope *s,
 		      const Onnx__Graph *proto, struct err *e)
 {
 	struct map *names = map_new();
-	int rc = names ? onnx_index_initializers(proto, names, e) : err_nomem(e, 0);
+	int rc = names ? onnx_index_initializers(proto, names, e)
+		       : err_nomem(e, 0);
 
 	if (rc == 0)
 		rc = add_inputs(o, g, s, proto, names, e);
@@ -375,9 +374,8 @@ static int read_graph(struct onnx *o, struct graph *g, struct onnx_scope *s,
 	return rc;
 }
 
-int onnx_subgraph(struct onnx *o, struct graph *parent,
-			 struct onnx_scope *s, const Onnx__Graph *proto,
-			 struct graph **out, struct err *e)
+int onnx_subgraph(struct onnx *o, struct graph *parent, struct onnx_scope *s,
+		  const Onnx__Graph *proto, struct graph **out, struct err *e)
 {
 	struct span name;
 	int rc = onnx_copy(o, &proto->name, &name, e);
@@ -406,4 +404,3 @@ int onnx_graph(struct onnx *o, struct err *e)
 		return err_nomem(e, 0);
 	return read_graph(o, o->m->graph, &s, proto, e);
 }
-
