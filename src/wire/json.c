@@ -325,7 +325,8 @@ static int load_fast(const struct scan *s, size_t start, json_t **out,
 	const char *p = s->p + start;
 	size_t len = s->pos - start;
 
-	if (p[0] != '"' || !is_plain(p, len))
+	/* There may be nothing at all behind the colon. */
+	if (len < 2 || p[0] != '"' || !is_plain(p, len))
 		return load_piece(s, start, out, e);
 	*out = json_stringn_nocheck(p + 1, len - 2);
 	return *out ? 0 : err_nomem(e, len);

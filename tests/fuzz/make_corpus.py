@@ -109,6 +109,7 @@ def seeds_json():
         {"a": [1, -2.5, True, None, "\u00e9\n"], "b": {"c": {}}}).encode())
     put("json", "python", b'{"x": NaN, "y": [-Infinity, Infinity]}')
     put("json", "big", b'[123456789012345678901234567890, 1e999, -0]')
+    put("json", "cut", b'{"a":')
     put("json", "deep", b"[" * 99 + b"]" * 99)
     put("json", "escape", b'{"\\u0000\\ud83d\\ude00": "\\\\"}')
 

@@ -151,6 +151,22 @@ TEST(members_one_by_one)
 	CHECK_INT(n, 1);
 }
 
+/* With nothing behind the last byte, not even a NUL. */
+TEST(members_cut_off)
+{
+	static const char text[] = " {\"a\": \"x\", \"b\\n\":[1,\"}\"]} ";
+
+	for (size_t len = 0; len < sizeof(text) - 3; len++) {
+		char *cut = malloc(len ? len : 1);
+		struct err e = {0};
+		int n = 0;
+
+		memcpy(cut, text, len);
+		CHECK_INT(json_each_member(cut, len, count, &n, &e), -EINVAL);
+		free(cut);
+	}
+}
+
 static int find(const char *text, const char *want)
 {
 	struct err e = {0};
@@ -184,5 +200,6 @@ int main(void)
 	RUN(python_dialect);
 	RUN(depth);
 	RUN(members_one_by_one);
+	RUN(members_cut_off);
 	return check_result();
 }
