@@ -16,7 +16,7 @@ enum dtype torch_export_type(int64_t number);
 
 /*
  * Adds the graph of an ExportedProgram; the model's parameters are there
- * already.  Nodes keep torch's operators, in domain "torch".
+ * already.  Operators become ONNX's where it has them (aten.h).
  */
 int torch_program_read(struct model *m, const struct json *root, struct err *e);
 

@@ -5,9 +5,9 @@
  *	graph_module.graph	inputs, outputs, nodes, tensor_values
  *	graph_module.signature	what inputs are: parameters, buffers, …
  *
- * A union is an object with one member that is not null, {"as_int": 3}.
- * Nodes keep torch's operators ("aten.addmm.default") in domain "torch"; their
- * module is the innermost one that was running (nn_module_stack).
+ * Operators that ONNX has, too, become its own (aten.h); the others keep
+ * theirs ("aten.sort.default") in domain "torch".  The module of a node is in
+ * the innermost one that was running (nn_module_stack).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,95 +22,12 @@
 #include "modelfs/model.h"
 #include "modelfs/text.h"
 
+#include "format/pytorch/aten.h"
 #include "format/pytorch/export.h"
+#include "format/pytorch/program.h"
 #include "wire/json.h"
 
 #define NAME_ATTEMPTS 100
-
-struct program {
-	struct model *m;
-	struct graph *g;
-	struct map *params;	  /* full name → id */
-	const struct json *types; /* tensor_values */
-	int opset;
-};
-
-/* ---- unions ---- */
-
-struct arg {
-	const char *kind; /* "as_int" */
-	const struct json *v;
-};
-
-/* Of schema 1: {"$type": "as_int", "$value": 3}. */
-static struct arg get_union(const struct json *v)
-{
-	struct arg arg = {"as_none", NULL};
-	const struct json *member;
-	const char *key, *tag;
-	void *it = NULL;
-	size_t len;
-
-	if (json_kind(v) != JSON_KIND_OBJECT)
-		return arg;
-	tag = json_get_string(json_member(v, "$type"), &len);
-	if (tag)
-		return (struct arg){tag, json_member(v, "$value")};
-	while (json_next(v, &it, &key, &member))
-		if (json_kind(member) != JSON_KIND_NULL)
-			return (struct arg){key, member};
-	return arg;
-}
-
-static bool is_kind(struct arg arg, const char *kind)
-{
-	return strcmp(arg.kind, kind) == 0;
-}
-
-/* The name of a value that an argument refers to; NULL: a constant. */
-static const char *value_name(struct arg arg)
-{
-	size_t len;
-	const char *name = json_get_string(json_member(arg.v, "name"), &len);
-
-	if (is_kind(arg, "as_tensor") || is_kind(arg, "as_token") ||
-	    is_kind(arg, "as_custom_obj"))
-		return name;
-	if (is_kind(arg, "as_optional_tensor"))
-		return value_name(get_union(arg.v));
-	if (is_kind(arg, "as_sym_int") || is_kind(arg, "as_sym_bool") ||
-	    is_kind(arg, "as_sym_float"))
-		return json_get_string(json_member(arg.v, "as_name"), &len);
-	return NULL;
-}
-
-/* The item of a list of values, whatever form it has. */
-static const char *item_name(struct arg list, size_t i)
-{
-	const struct json *item = json_item(list.v, i);
-	const char *name;
-	size_t len;
-
-	name = json_get_string(json_member(item, "name"), &len);
-	if (!name)
-		name = json_get_string(json_member(item, "as_name"), &len);
-	return name ? name : value_name(get_union(item));
-}
-
-static bool is_value_list(struct arg arg)
-{
-	return is_kind(arg, "as_tensors") ||
-	       is_kind(arg, "as_optional_tensors") ||
-	       is_kind(arg, "as_sym_ints");
-}
-
-/* How many inputs or outputs an argument stands for. */
-static size_t count_values(struct arg arg)
-{
-	if (is_value_list(arg))
-		return json_count(arg.v);
-	return value_name(arg) != NULL;
-}
 
 /* ---- values ---- */
 
@@ -150,8 +67,8 @@ static int declare(struct program *p, value_id v, const char *name,
 	return graph_declare(p->g, v, &t, names, e);
 }
 
-static int get_value(struct program *p, const char *name, value_id *out,
-		     struct err *e)
+int program_value(struct program *p, const char *name, value_id *out,
+		  struct err *e)
 {
 	uint32_t before = p->g->nvalues;
 	int rc = graph_value(p->g, name, strlen(name), out, e);
@@ -229,9 +146,10 @@ static int find_scope(struct program *p, const struct json *node,
 	return rc;
 }
 
-/* The node's own module, which must be none that was there. */
-static int make_module(struct program *p, struct node *n,
-		       const struct json *json, struct err *e)
+/* The module of a node, which must be none that was there. */
+static int make_module(struct program *p, const char *node,
+		       const struct json *json, struct module **out,
+		       struct err *e)
 {
 	struct module *scope, *mod = NULL;
 	char *name = NULL;
@@ -239,134 +157,44 @@ static int make_module(struct program *p, struct node *n,
 
 	for (int i = 0; rc == 0 && i < NAME_ATTEMPTS; i++) {
 		uint32_t before = p->m->nmodules;
-		int len = i == 0 ? asprintf(&name, "%s", n->name)
-				 : asprintf(&name, "%s_%d", n->name, i);
+		int len = i == 0 ? asprintf(&name, "%s", node)
+				 : asprintf(&name, "%s_%d", node, i);
 
 		if (len < 0)
-			return err_nomem(e, strlen(n->name));
+			return err_nomem(e, strlen(node));
 		rc = model_module(p->m, scope, name, (size_t)len, &mod, e);
 		free(name);
 		if (p->m->nmodules > before)
 			break;
 	}
-	if (rc < 0)
-		return rc;
-	mod->is_node = true;
-	n->module = mod;
-	return 0;
-}
-
-/* ---- attributes ---- */
-
-static int set_ints(struct program *p, struct arg arg, struct attr *a,
-		    struct err *e)
-{
-	int64_t *ints =
-		arena_array(p->m->arena, json_count(arg.v) + 1, sizeof(*ints));
-	bool b = false;
-
-	if (!ints)
-		return err_nomem(e, json_count(arg.v));
-	a->kind = ATTR_INTS;
-	a->n = json_count(arg.v);
-	for (size_t i = 0; i < a->n; i++) {
-		const struct json *item = json_item(arg.v, i);
-
-		if (json_get_bool(item, &b))
-			ints[i] = b;
-		else if (!json_get_int(item, &ints[i]))
-			a->kind = ATTR_OTHER;
-	}
-	a->ints = ints;
-	return 0;
-}
-
-static int set_floats(struct program *p, struct arg arg, struct attr *a,
-		      struct err *e)
-{
-	float *floats = arena_array(p->m->arena, json_count(arg.v) + 1,
-				    sizeof(*floats));
-	double d = 0;
-
-	if (!floats)
-		return err_nomem(e, json_count(arg.v));
-	a->kind = ATTR_FLOATS;
-	a->n = json_count(arg.v);
-	for (size_t i = 0; i < a->n; i++) {
-		if (!json_get_real(json_item(arg.v, i), &d))
-			a->kind = ATTR_OTHER;
-		floats[i] = (float)d;
-	}
-	a->floats = floats;
-	return 0;
-}
-
-static int set_string(struct program *p, const struct json *v, struct attr *a,
-		      struct err *e)
-{
-	size_t len;
-	const char *s = json_get_string(v, &len);
-
-	if (!s)
-		return 0;
-	s = arena_strndup(p->m->arena, s, len);
-	if (!s)
-		return err_nomem(e, len);
-	a->kind = ATTR_STRING;
-	a->s = (struct span){s, len};
-	return 0;
-}
-
-static int set_attr(struct program *p, struct arg arg, struct attr *a,
-		    struct err *e)
-{
-	double d = 0;
-	bool b = false;
-
-	a->kind = ATTR_OTHER;
-	a->n = 1;
-	if (is_kind(arg, "as_ints") || is_kind(arg, "as_bools"))
-		return set_ints(p, arg, a, e);
-	if (is_kind(arg, "as_floats"))
-		return set_floats(p, arg, a, e);
-	if (is_kind(arg, "as_device"))
-		return set_string(p, json_member(arg.v, "type"), a, e);
-	if (json_kind(arg.v) == JSON_KIND_STRING)
-		return set_string(p, arg.v, a, e);
-	if (json_get_bool(arg.v, &b)) {
-		a->kind = ATTR_INT;
-		a->i = b;
-	} else if (json_get_int(arg.v, &a->i)) {
-		a->kind = ATTR_INT;
-	} else if (json_get_real(arg.v, &d)) {
-		a->kind = ATTR_FLOAT;
-		a->f = (float)d;
-	}
-	return 0;
+	if (rc == 0)
+		*out = mod;
+	return rc;
 }
 
 /* ---- nodes ---- */
 
-static bool is_attr(struct arg arg)
+static bool is_attr(struct program_arg arg)
 {
-	return !is_kind(arg, "as_none") && !is_value_list(arg) &&
-	       !value_name(arg);
+	return !program_is_kind(arg, "as_none") && !program_is_list(arg) &&
+	       !program_value_name(arg);
 }
 
 /* The values of a list of arguments; those left out are NO_VALUE. */
-static int fill_values(struct program *p, struct arg arg, value_id *out,
+static int fill_values(struct program *p, struct program_arg arg, value_id *out,
 		       struct err *e)
 {
-	size_t n = count_values(arg);
+	size_t n = program_count(arg);
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		const char *name = is_value_list(arg) ? item_name(arg, i)
-						      : value_name(arg);
+		const char *name = program_is_list(arg)
+					   ? program_item_name(arg, i)
+					   : program_value_name(arg);
 
 		out[i] = NO_VALUE;
 		if (name)
-			rc = get_value(p, name, &out[i], e);
+			rc = program_value(p, name, &out[i], e);
 	}
 	return rc;
 }
@@ -381,25 +209,26 @@ static int fill_node(struct program *p, struct node *n, const struct json *json,
 
 	for (size_t i = 0; rc == 0 && i < json_count(inputs); i++) {
 		const struct json *item = json_item(inputs, i);
-		struct arg arg = get_union(json_member(item, "arg"));
+		struct program_arg arg =
+			program_union(json_member(item, "arg"));
 		const char *name =
 			json_get_string(json_member(item, "name"), &len);
 
 		rc = fill_values(p, arg, n->in + nin, e);
-		nin += count_values(arg);
+		nin += program_count(arg);
 		if (rc < 0 || !is_attr(arg))
 			continue;
 		n->attrs[nattrs].name = arena_strndup(
 			p->m->arena, name ? name : "", name ? len : 0);
 		if (!n->attrs[nattrs].name)
 			return err_nomem(e, len);
-		rc = set_attr(p, arg, &n->attrs[nattrs++], e);
+		rc = program_set_attr(p->m->arena, arg, &n->attrs[nattrs++], e);
 	}
 	for (size_t i = 0; rc == 0 && i < json_count(outputs); i++) {
-		struct arg arg = get_union(json_item(outputs, i));
+		struct program_arg arg = program_union(json_item(outputs, i));
 
 		rc = fill_values(p, arg, n->out + nout, e);
-		nout += count_values(arg);
+		nout += program_count(arg);
 	}
 	return rc;
 }
@@ -421,42 +250,62 @@ static const char *node_name(const struct json *node)
 {
 	size_t len;
 	const char *s = json_get_string(json_member(node, "name"), &len);
-	struct arg out;
+	struct program_arg out;
 
 	if (s)
 		return s;
-	out = get_union(json_item(json_member(node, "outputs"), 0));
-	return is_value_list(out) ? item_name(out, 0) : value_name(out);
+	out = program_union(json_item(json_member(node, "outputs"), 0));
+	return program_is_list(out) ? program_item_name(out, 0)
+				    : program_value_name(out);
 }
 
-static int add_node(struct program *p, const struct json *json, struct err *e)
+/* The operator as it is, which nothing computes. */
+static int add_torch_node(struct program *p, const struct json *json,
+			  const char *type, struct module *module,
+			  struct err *e)
 {
 	const struct json *inputs = json_member(json, "inputs");
 	const struct json *outputs = json_member(json, "outputs");
-	const char *type = operator_name(json);
 	size_t nin = 0, nout = 0, nattrs = 0;
 	struct node *n;
 	int rc;
 
-	if (!type)
-		return err_set(e, EINVAL, "a node without a target");
 	for (size_t i = 0; i < json_count(inputs); i++) {
-		struct arg arg =
-			get_union(json_member(json_item(inputs, i), "arg"));
+		struct program_arg arg =
+			program_union(json_member(json_item(inputs, i), "arg"));
 
-		nin += count_values(arg);
+		nin += program_count(arg);
 		nattrs += is_attr(arg);
 	}
 	for (size_t i = 0; i < json_count(outputs); i++)
-		nout += count_values(get_union(json_item(outputs, i)));
+		nout += program_count(program_union(json_item(outputs, i)));
 	/* No overflow: the text has a byte for each. */
 	rc = graph_node(p->g, node_name(json), "torch", type, (uint32_t)nin,
 			(uint32_t)nout, (uint32_t)nattrs, &n, e);
 	if (rc < 0)
 		return rc;
 	n->opset = p->opset;
-	rc = fill_node(p, n, json, e);
-	return rc == 0 ? make_module(p, n, json, e) : rc;
+	n->module = module;
+	module->is_node = true;
+	return fill_node(p, n, json, e);
+}
+
+static int add_node(struct program *p, const struct json *json, struct err *e)
+{
+	const char *type = operator_name(json);
+	const char *name = node_name(json);
+	struct module *module = NULL;
+	int rc;
+
+	if (!type)
+		return err_set(e, EINVAL, "a node without a target");
+	name = name ? name : type;
+	rc = make_module(p, name, json, &module, e);
+	if (rc == 0)
+		rc = aten_translate(p, json, type, name, module, e);
+	if (rc == 0)
+		rc = add_torch_node(p, json, type, module, e);
+	return rc < 0 ? rc : 0;
 }
 
 /* ---- the signature ---- */
@@ -499,7 +348,7 @@ static int bind(struct program *p, const char *value, const struct json *name,
 
 	if (!value || !s)
 		return 0;
-	rc = get_value(p, value, &v, e);
+	rc = program_value(p, value, &v, e);
 	if (rc < 0)
 		return rc;
 	if (map_get(p->params, s, len, &id)) {
@@ -524,20 +373,21 @@ static int read_input(struct program *p, const struct json *spec, struct err *e)
 		{"buffer", "buffer_name", PARAM_BUFFER},
 		{"tensor_constant", "tensor_constant_name", PARAM_CONSTANT},
 	};
-	struct arg arg = get_union(spec);
+	struct program_arg arg = program_union(spec);
 	const char *value;
 	value_id v;
 	int rc;
 
-	if (is_kind(arg, "user_input")) {
-		value = value_name(get_union(json_member(arg.v, "arg")));
-		rc = value ? get_value(p, value, &v, e) : 0;
+	if (program_is_kind(arg, "user_input")) {
+		value = program_value_name(
+			program_union(json_member(arg.v, "arg")));
+		rc = value ? program_value(p, value, &v, e) : 0;
 		return rc == 0 && value ? graph_input(p->g, v, e) : rc;
 	}
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		size_t len;
 
-		if (!is_kind(arg, kinds[i].kind))
+		if (!program_is_kind(arg, kinds[i].kind))
 			continue;
 		value = json_get_string(
 			json_member(json_member(arg.v, "arg"), "name"), &len);
@@ -550,15 +400,15 @@ static int read_input(struct program *p, const struct json *spec, struct err *e)
 static int read_output(struct program *p, const struct json *spec,
 		       struct err *e)
 {
-	struct arg arg = get_union(spec);
+	struct program_arg arg = program_union(spec);
 	const char *value;
 	value_id v;
 	int rc;
 
-	if (!is_kind(arg, "user_output"))
+	if (!program_is_kind(arg, "user_output"))
 		return 0;
-	value = value_name(get_union(json_member(arg.v, "arg")));
-	rc = value ? get_value(p, value, &v, e) : 0;
+	value = program_value_name(program_union(json_member(arg.v, "arg")));
+	rc = value ? program_value(p, value, &v, e) : 0;
 	return rc == 0 && value ? graph_output(p->g, v, e) : rc;
 }
 
@@ -590,7 +440,7 @@ static int name_values(struct program *p, const struct json *names,
 
 		if (!name)
 			continue;
-		rc = get_value(p, name, &v, e);
+		rc = program_value(p, name, &v, e);
 		if (rc == 0)
 			rc = add(p->g, v, e);
 	}
@@ -638,6 +488,45 @@ static int index_params(struct program *p, struct err *e)
 	return 0;
 }
 
+static int use(struct program *p, struct program_arg arg, struct err *e)
+{
+	size_t n = program_count(arg);
+
+	for (size_t i = 0; i < n; i++) {
+		const char *name = program_is_list(arg)
+					   ? program_item_name(arg, i)
+					   : program_value_name(arg);
+
+		/* The program outlives the map. */
+		if (name && map_set(p->used, name, strlen(name), 1) < 0)
+			return err_nomem(e, strlen(name));
+	}
+	return 0;
+}
+
+/* Notes what nodes read. */
+static int index_used(struct program *p, const struct json *graph,
+		      struct err *e)
+{
+	const struct json *nodes = json_member(graph, "nodes");
+	int rc = 0;
+
+	p->used = map_new();
+	if (!p->used)
+		return err_nomem(e, 0);
+	for (size_t i = 0; rc == 0 && i < json_count(nodes); i++) {
+		const struct json *inputs =
+			json_member(json_item(nodes, i), "inputs");
+
+		for (size_t j = 0; rc == 0 && j < json_count(inputs); j++)
+			rc = use(p,
+				 program_union(json_member(json_item(inputs, j),
+							   "arg")),
+				 e);
+	}
+	return rc;
+}
+
 static int read_graph(struct program *p, const struct json *module,
 		      struct err *e)
 {
@@ -647,6 +536,8 @@ static int read_graph(struct program *p, const struct json *module,
 
 	p->types = json_member(graph, "tensor_values");
 	rc = index_params(p, e);
+	if (rc == 0)
+		rc = index_used(p, graph, e);
 	if (rc == 0)
 		rc = read_signature(p, json_member(module, "signature"), e);
 	for (size_t i = 0; rc == 0 && i < json_count(nodes); i++) {
@@ -694,5 +585,6 @@ int torch_program_read(struct model *m, const struct json *root, struct err *e)
 	if (rc == 0)
 		rc = read_graph(&p, json_member(root, "graph_module"), e);
 	map_free(p.params);
+	map_free(p.used);
 	return rc;
 }

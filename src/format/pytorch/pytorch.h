@@ -10,6 +10,7 @@
  *	script_v1.c	TorchScript of 1.0 and 1.1: model.json
  *	export.c	torch.export: weights by name
  *	program.c	torch.export: the graph
+ *	aten.c		and what its operators become
  *	package.c	torch.package
  *	tar.c		torch.save of 0.1: a tar archive
  *	legacy.c	torch.save before that: a stream of pickles and data
