@@ -28,6 +28,7 @@ from onnx import TensorProto, helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "golden"))
+import export  # noqa: E402
 import ggml  # noqa: E402
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "e2e"))
@@ -290,6 +291,19 @@ def program():
             "output_specs": [{"user_output": {"arg": tensor("y")}}]}},
         "opset_version": {"aten": 10},
         "schema_version": {"major": 8, "minor": 1}}
+
+
+def seeds_programs():
+    """A few calls each of all that is translated."""
+    made = []
+    for i, (_, op, args, more) in enumerate(export.cases()):
+        if i % 16 == 0:
+            made.append(export.Program())
+        made[-1].call(op, *args, **more)
+    for i, one in enumerate(made):
+        text = json.dumps(one.root(list(one.values)[-1:]),
+                          separators=(",", ":"))
+        put("program", "calls%d" % i, text.encode())
 
 
 def seeds_export():
@@ -668,6 +682,7 @@ seeds_torch()
 seeds_pickle()
 seeds_zip()
 seeds_script()
+seeds_programs()
 seeds_export()
 seeds_tar()
 seeds_flax()

@@ -97,8 +97,8 @@ class Program:
                 "nn_module_stack": "a,,m.Net;b,layer,torch.nn.Layer"}})
         return out
 
-    def save(self, path, outputs):
-        names = [self.value(t) for t in outputs]
+    def root(self, names):
+        """The program, which hands out these values."""
         graph = {
             "inputs": [{"as_tensor": {"name": n}} for n in self.inputs],
             "outputs": [{"as_tensor": {"name": n}} for n in names],
@@ -109,9 +109,13 @@ class Program:
                 "name": n}}}} for n in self.inputs],
             "output_specs": [{"user_output": {"arg": {"as_tensor": {
                 "name": n}}}} for n in names]}
-        root = {"graph_module": {"graph": graph, "signature": signature},
+        return {"graph_module": {"graph": graph, "signature": signature},
                 "opset_version": {"aten": 10},
                 "schema_version": {"major": 8, "minor": 2}}
+
+    def save(self, path, outputs):
+        names = [self.value(t) for t in outputs]
+        root = self.root(names)
         with zipfile.ZipFile(path, "w") as z:
             z.writestr("m/archive_format", "pt2")
             z.writestr("m/models/model.json", json.dumps(root))
