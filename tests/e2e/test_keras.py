@@ -332,6 +332,40 @@ def hdf5_of_keras_2():
              (x @ k + b) @ k * 0.5 + b * 0.5 + x @ k + b)
 
 
+@case(mount=False)
+def folders_and_shards():
+    h5py = h5_module()
+    x, k, b = numbers(1, 3), numbers(3, 4), numbers(4)
+    k2 = numbers(4, 2)
+    model = sequential((3,), layer("Dense", "first", activation="relu"),
+                       layer("Dense", "second", activation="linear",
+                             use_bias=False))
+    with tempdir() as tmp:
+        with open(tmp + "/config.json", "w") as f:
+            json.dump(model, f)
+        with open(tmp + "/metadata.json", "w") as f:
+            f.write('{"keras_version": "3.10.0"}')
+        with h5py.File(tmp + "/model_00000.weights.h5", "w") as f:
+            f["layers/dense/vars/0"], f["layers/dense/vars/1"] = k, b
+        with h5py.File(tmp + "/model_00001.weights.h5", "w") as f:
+            f["layers/dense_1/vars/0"] = k2
+        index = {"/layers/dense/vars": "model_00000.weights.h5",
+                 "/layers/dense_1/vars": ["model_00001.weights.h5"]}
+        with open(tmp + "/model.weights.json", "w") as f:
+            json.dump({"metadata": {}, "weight_map": index}, f)
+        np.save(tmp + "/x.npy", x)
+        same(run("--cat", tmp, "model/second/kernel").stdout, k2.tobytes())
+        got = run("--in", "x=%s/x.npy" % tmp, "--cat", tmp,
+                  "run/cli/out/second.npy")
+        near(np.load(io.BytesIO(got.stdout)), np.maximum(x @ k + b, 0) @ k2)
+        # A shard that is missing, or that would lie elsewhere.
+        for name in ("absent.h5", "../model_00000.weights.h5", "/etc/passwd"):
+            index["/layers/dense/vars"] = name
+            with open(tmp + "/model.weights.json", "w") as f:
+                json.dump({"weight_map": index}, f)
+            same(run("--ls", tmp).returncode, 1)
+
+
 def tensor_3(name, node=0):
     return {"class_name": "__keras_tensor__",
             "config": {"shape": [None, 6], "dtype": "float32",

@@ -247,6 +247,10 @@ static void format_value(const struct json *v, struct text *out)
 		break;
 	case JSON_KIND_OBJECT:
 		s = keras_class(v);
+		if (s && strcmp(s, "__tuple__") == 0) {
+			format_items(json_member(v, "items"), out);
+			break;
+		}
 		text_add(out, s ? err_quote(q, s, strlen(s)) : "{}");
 		break;
 	default:

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * keras - Keras' files: HDF5 of a whole model or of its weights, and .keras,
- * an archive of the configuration and such a file.  Any other HDF5 file is
- * shown as the tree of its datasets.
+ * keras - Keras' HDF5 files: of a whole model or of its weights.  Any other
+ * HDF5 file is shown as the tree of its datasets.
  */
 #include "format/keras/keras.h"
 
@@ -18,7 +17,6 @@
 #include "format/formats.h"
 #include "format/keras/call.h"
 #include "wire/json.h"
-#include "wire/zip.h"
 
 int keras_text(struct keras *k, hdf5_id id, const char *name,
 	       struct hdf5_string *out, struct err *e)
@@ -77,8 +75,7 @@ int keras_param(struct keras *k, hdf5_id id, const struct param_spec *where,
 
 /* ---- HDF5 ---- */
 
-/* The first number of "2.11.0". */
-static void set_version(struct keras *k, const char *p, size_t len)
+void keras_set_version(struct keras *k, const char *p, size_t len)
 {
 	if (len > 0 && p[0] >= '1' && p[0] <= '9')
 		k->version = p[0] - '0';
@@ -101,7 +98,7 @@ static int add_configs(struct keras *k, struct err *e)
 		if (i == 0)
 			keras_parse_config(k, s.p, s.len);
 		if (i == 2)
-			set_version(k, s.p, s.len);
+			keras_set_version(k, s.p, s.len);
 		if (i == 2 && rc == 0 &&
 		    model_info(k->m, "producer", "Keras %.*s", (int)s.len,
 			       s.p) < 0)
@@ -124,28 +121,30 @@ static int read_tree(struct keras *k, struct err *e)
 	return rc == -ENOENT ? keras_weights(k, e) : rc;
 }
 
-static int read_hdf5(struct keras *k, struct source *src, uint64_t off,
-		     uint64_t len, struct err *e)
+int keras_hdf5(struct keras *k, struct source *src, uint64_t off, uint64_t len,
+	       struct err *e)
 {
 	int rc = hdf5_open(src, off, len, &k->h, e);
 
 	if (rc == 0)
 		rc = add_configs(k, e);
-	if (rc == 0)
+	if (rc == 0 && !k->is_described)
 		rc = keras_describe(k->m, k->config, e);
+	k->is_described = true;
 	if (rc == 0)
 		rc = read_tree(k, e);
 	hdf5_close(k->h);
-	if (rc == 0 && k->config)
-		rc = keras_graph(k->m, k->config, k->version, e);
+	k->h = NULL;
 	return rc;
 }
 
 static int read_h5(const struct input *in, struct model *m, struct err *e)
 {
 	struct keras k = {.m = m};
-	int rc = read_hdf5(&k, in->file, 0, source_size(in->file), e);
+	int rc = keras_hdf5(&k, in->file, 0, source_size(in->file), e);
 
+	if (rc == 0 && k.config)
+		rc = keras_graph(m, k.config, k.version, e);
 	json_free(k.config);
 	return rc;
 }
@@ -160,131 +159,9 @@ static int probe_h5(const struct input *in)
 		       : 0;
 }
 
-/* ---- .keras ---- */
-
-/* {"keras_version": "3.8.0", …} */
-static void read_version(struct keras *k, const char *text, size_t len)
-{
-	struct json *root = NULL;
-	const char *version;
-	size_t n;
-
-	if (json_parse(text, len, JSON_PYTHON, &root, NULL) < 0)
-		return;
-	version = json_get_string(json_member(root, "keras_version"), &n);
-	if (version)
-		set_version(k, version, n);
-	json_free(root);
-}
-
-static int add_member(struct keras *k, const struct zipfile *z,
-		      const char *name, struct err *e)
-{
-	const struct zipfile_member *m = zipfile_find(z, name, strlen(name));
-	char *text;
-	size_t len;
-	int rc;
-
-	if (!m)
-		return 0;
-	rc = zipfile_read(z, m, &text, &len, e);
-	if (rc < 0)
-		return rc;
-	rc = keras_config_text(k, name, text, len, e);
-	if (strcmp(name, "config.json") == 0)
-		keras_parse_config(k, text, len);
-	else
-		read_version(k, text, len);
-	free(text);
-	return rc;
-}
-
-static int add_assets(struct keras *k, const struct zipfile *z, struct err *e)
-{
-	int rc = 0;
-
-	for (size_t i = 0; rc == 0 && i < zipfile_count(z); i++) {
-		const struct zipfile_member *m = zipfile_at(z, i);
-		struct blob *data;
-
-		if (m->name_len <= 7 || memcmp(m->name, "assets/", 7) != 0 ||
-		    m->name[m->name_len - 1] == '/')
-			continue;
-		rc = zipfile_data(z, m, &data, e);
-		if (rc == 0)
-			rc = model_config(k->m, m->name, data, e);
-	}
-	return rc;
-}
-
-#define MEMBER_STORED 0
-
-static int read_weights(struct keras *k, struct source *file,
-			const struct zipfile *z, struct err *e)
-{
-	const struct zipfile_member *m =
-		zipfile_find(z, "model.weights.h5", 16);
-	struct source *copy = NULL;
-	int rc;
-
-	if (!m)
-		return keras_describe(k->m, k->config, e);
-	if (m->error)
-		return err_set(e, m->error, "model.weights.h5: %s", m->why);
-	if (m->method == MEMBER_STORED)
-		return read_hdf5(k, file, m->data_off, m->size, e);
-	rc = zipfile_load(z, m, &copy, e);
-	if (rc == 0)
-		rc = read_hdf5(k, copy, 0, source_size(copy), e);
-	source_unref(copy);
-	return rc;
-}
-
-static int read_keras(const struct input *in, struct model *m, struct err *e)
-{
-	struct keras k = {.m = m};
-	struct zipfile *z;
-	int rc = zipfile_open(in->file, 0, source_size(in->file), &z, e);
-
-	if (rc < 0)
-		return rc;
-	if (!zipfile_find(z, "config.json", 11) ||
-	    !zipfile_find(z, "metadata.json", 13))
-		rc = err_set(e, EINVAL, "no archive of Keras");
-	if (rc == 0)
-		rc = add_member(&k, z, "config.json", e);
-	if (rc == 0)
-		rc = add_member(&k, z, "metadata.json", e);
-	if (rc == 0)
-		rc = add_assets(&k, z, e);
-	if (rc == 0)
-		rc = read_weights(&k, in->file, z, e);
-	zipfile_close(z);
-	json_free(k.config);
-	return rc;
-}
-
-/* The first members are metadata.json and config.json. */
-static int probe_keras(const struct input *in)
-{
-	if (!in->file || in->nhead < 64 || memcmp(in->head, "PK\3\4", 4) != 0)
-		return 0;
-	return memcmp(in->head + 30, "metadata.json", 13) == 0 ||
-			       memcmp(in->head + 30, "config.json", 11) == 0
-		       ? 95
-		       : 5;
-}
-
 const struct format format_keras_h5 = {
 	.name = "keras-h5",
 	.title = "Keras models and weights in HDF5; other HDF5 as a tree",
 	.probe = probe_h5,
 	.read = read_h5,
-};
-
-const struct format format_keras = {
-	.name = "keras",
-	.title = "Keras 3 archives (.keras)",
-	.probe = probe_keras,
-	.read = read_keras,
 };

@@ -2,7 +2,8 @@
 /*
  * keras - what the files of this folder share: one Keras model being read.
  *
- *	keras.c		probes and formats; plain HDF5
+ *	keras.c		HDF5 files
+ *	archive.c	.keras: an archive or a folder
  *	legacy.c	.h5 of Keras 1 and 2: layer_names, weight_names
  *	weights.c	.weights.h5 and .keras of Keras 3
  *	config.c	the configuration: classes and hyper-parameters
@@ -22,6 +23,7 @@
 struct err;
 struct json;
 struct module;
+struct source;
 
 /* Models within models, and groups within groups. */
 #define KERAS_DEPTH_MAX 64
@@ -31,9 +33,15 @@ struct keras {
 	struct hdf5 *h;
 	struct json *config; /* owned; NULL: the file has none */
 	int version;	     /* of Keras: 1, 2 or 3 */
+	bool is_described;   /* classes and hyper-parameters are there */
 };
 
 /* ---- keras.c ---- */
+/* What an HDF5 file in [off, off + len) of src holds. */
+int keras_hdf5(struct keras *k, struct source *src, uint64_t off, uint64_t len,
+	       struct err *e);
+/* The first number of "2.11.0". */
+void keras_set_version(struct keras *k, const char *p, size_t len);
 /* One dataset as a parameter; bfloat16 is what Keras says of it. */
 int keras_param(struct keras *k, hdf5_id id, const struct param_spec *where,
 		struct err *e);

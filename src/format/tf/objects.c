@@ -10,10 +10,15 @@
 #include <string.h>
 
 #include "modelfs/arena.h"
+#include "modelfs/blob.h"
 #include "modelfs/err.h"
+#include "modelfs/format.h"
 #include "modelfs/map.h"
+#include "modelfs/source.h"
 
+#include "format/keras/keras.h"
 #include "format/tf/tf.h"
+#include "wire/json.h"
 #include "wire/protobuf.h"
 
 static int add_names(struct tf *t, const Tf__TrackableObject *o, struct err *e)
@@ -57,6 +62,58 @@ int tf_objects(struct tf *t, struct source *src, uint64_t off, uint64_t len,
 	return rc;
 }
 
+/*
+ * What Keras saved of the model, as JSON: classes and hyper-parameters of its
+ * layers.  Text that is none is passed over.
+ */
+static int describe(struct tf *t, const ProtobufCBinaryData *text,
+		    struct err *e)
+{
+	struct json *config = NULL;
+	struct blob *copy;
+	int rc;
+
+	if (text->len == 0 ||
+	    json_parse(text->data, text->len, JSON_PYTHON, &config, NULL) < 0)
+		return 0;
+	rc = keras_describe(t->m, config, e);
+	json_free(config);
+	copy = rc == 0 ? blob_copy(text->data, text->len) : NULL;
+	if (rc == 0)
+		rc = copy ? model_config(t->m, "keras.json", copy, e)
+			  : err_nomem(e, text->len);
+	return rc;
+}
+
+/* Object 0 is the model.  Since TensorFlow 2.5 there is a file for it. */
+static int describe_model(struct tf *t, const Tf__SavedObjectGraph *g,
+			  struct err *e)
+{
+	static const char name[] = "keras_metadata.pb";
+	const Tf__SavedUserObject *root =
+		g->n_nodes > 0 ? g->nodes[0]->user_object : NULL;
+	const Tf__KerasMetadata *k;
+	ProtobufCMessage *msg = NULL;
+	struct source *src = NULL;
+	int rc = 0;
+
+	if (root && root->metadata.len > 0)
+		return describe(t, &root->metadata, e);
+	if (input_sibling(t->in, name, strlen(name), &src, NULL) < 0)
+		return 0;
+	/* Only what people read depends on it: a broken one is passed over. */
+	if (protobuf_read(src, 0, source_size(src),
+			  &tf__keras_metadata__descriptor, &msg, NULL) == 0) {
+		k = (const Tf__KerasMetadata *)msg;
+		for (size_t i = 0; rc == 0 && i < k->n_nodes; i++)
+			if (k->nodes[i]->node_id == 0)
+				rc = describe(t, &k->nodes[i]->metadata, e);
+	}
+	protobuf_free(msg);
+	source_unref(src);
+	return rc;
+}
+
 int tf_saved_objects(struct tf *t, const Tf__SavedObjectGraph *g, struct err *e)
 {
 	for (size_t i = 0; i < g->n_nodes; i++) {
@@ -74,5 +131,5 @@ int tf_saved_objects(struct tf *t, const Tf__SavedObjectGraph *g, struct err *e)
 		if (rc < 0)
 			return err_nomem(e, name.len);
 	}
-	return 0;
+	return describe_model(t, g, e);
 }

@@ -13,6 +13,7 @@
 #include "wire/protobuf.h"
 
 #define VARIABLES "variables/variables"
+#define ASSETS_MAX 10000
 
 static int add_text(struct tf *t, const char *name, struct text *text,
 		    struct err *e)
@@ -90,12 +91,51 @@ static int add_meta_info(struct tf *t, const Tf__MetaGraph *g, struct err *e)
 	return add_text(t, "tags", &tags, e);
 }
 
+/* A file of the folder assets/ that the graph reads. */
+static int add_asset(struct tf *t, const ProtobufCBinaryData *name,
+		     struct err *e)
+{
+	struct text path = {0};
+	struct source *src = NULL;
+	struct blob *data = NULL;
+	struct err why = {0};
+	int rc;
+
+	text_add(&path, "assets/");
+	text_add_bytes(&path, tf_span(name).p, name->len);
+	if (path.failed)
+		return err_nomem(e, name->len);
+	rc = input_sibling(t->in, path.p, path.len, &src, &why);
+	if (rc == 0)
+		rc = blob_file(src, 0, source_size(src), &data, &why);
+	/* What cannot be had is listed. */
+	if (rc < 0 && rc != -ENOMEM)
+		data = blob_fail(0, why.code, why.msg);
+	rc = data ? model_config(t->m, path.p, data, e) : err_nomem(e, 0);
+	source_unref(src);
+	text_free(&path);
+	return rc;
+}
+
+static int add_assets(struct tf *t, const Tf__MetaGraph *g, struct err *e)
+{
+	int rc = 0;
+
+	if (g->n_asset_file_def > ASSETS_MAX)
+		return err_set(e, EFBIG, "%zu assets", g->n_asset_file_def);
+	for (size_t i = 0; rc == 0 && i < g->n_asset_file_def; i++)
+		rc = add_asset(t, &g->asset_file_def[i]->filename, e);
+	return rc;
+}
+
 static int read_meta_graph(struct tf *t, const Tf__MetaGraph *g, struct err *e)
 {
 	int rc = add_meta_info(t, g, e);
 
 	if (rc == 0)
 		rc = add_signatures(t, g, e);
+	if (rc == 0)
+		rc = add_assets(t, g, e);
 	if (rc == 0 && g->graph_def)
 		rc = tf_graph(t, g->graph_def, g->signature_def,
 			      g->n_signature_def, e);
