@@ -63,7 +63,8 @@ struct batch {
 	enum num t;
 	uint64_t channels, inner;
 	const void *v[4]; /* scale, bias, mean, variance */
-	void *a, *b;	  /* y = x a + b */
+	double epsilon;
+	const void *a, *b; /* y = x a + b */
 };
 
 static int batch_read(struct op_call *c, struct batch *b, struct err *e)
@@ -80,12 +81,9 @@ static int batch_read(struct op_call *c, struct batch *b, struct err *e)
 		b->channels *= b->inner;
 		b->inner = 1;
 	}
+	b->epsilon = (double)op_attr_float(c, "epsilon", 1e-5f);
 	for (size_t i = 0; i < 4 && rc == 0; i++)
 		rc = per_channel(c, i + 1, b->channels, &b->v[i], e);
-	if (rc == 0)
-		rc = op_temp_array(c, b->channels, sizeof(double), &b->a, e);
-	if (rc == 0)
-		rc = op_temp_array(c, b->channels, sizeof(double), &b->b, e);
 	return rc;
 }
 
@@ -148,19 +146,46 @@ static int batch_running(struct op_call *c, const struct batch *b,
 	return 0;
 }
 
-/* b->a and b->b from what is in b->v. */
-static void batch_affine(const struct op_call *c, struct batch *b)
+/* out: all factors, then all summands. */
+static void fill_affine(const struct kernel *k, const void *ctx, const void *in,
+			void *out)
 {
-	double epsilon = op_attr_float(c, "epsilon", 1e-5f);
+	const struct batch *b = ctx;
 
-	for (uint64_t k = 0; k < b->channels; k++) {
-		double scale = get(b->t, b->v[0], k) /
-			       sqrt(get(b->t, b->v[3], k) + epsilon);
+	(void)k;
+	for (uint64_t i = 0; i < b->channels; i++) {
+		double scale = get(b->t, in, i) /
+			       sqrt(get(b->t, b->v[3], i) + b->epsilon);
 
-		set(b->t, b->a, k, scale);
-		set(b->t, b->b, k,
-		    get(b->t, b->v[1], k) - get(b->t, b->v[2], k) * scale);
+		set(b->t, out, i, scale);
+		set(b->t, out, b->channels + i,
+		    get(b->t, b->v[1], i) - get(b->t, b->v[2], i) * scale);
 	}
+}
+
+/* b->a and b->b from what is in b->v; kept where that is constant. */
+static int batch_affine(struct op_call *c, struct batch *b, struct err *e)
+{
+	const uint64_t all = 0x1e; /* inputs 1 to 4 */
+	struct op_form form = {.fill = fill_affine, .ctx = b};
+	const void *p;
+	void *room;
+	int rc = 0;
+
+	form.nbytes = 2 * b->channels * num_size(b->t);
+	if ((c->constants & all) == all) {
+		rc = op_form(c, 1, float_type(b->t), &form, &p, e);
+	} else {
+		rc = op_temp(c, form.nbytes, &room, e);
+		if (rc == 0)
+			fill_affine(&c->env->kernel, b, b->v[0], room);
+		p = room;
+	}
+	if (rc < 0)
+		return rc;
+	b->a = p;
+	b->b = (const char *)p + form.nbytes / 2;
+	return 0;
 }
 
 static int join_batch(struct op_call *c, size_t flow, struct finish *f,
@@ -176,9 +201,10 @@ static int join_batch(struct op_call *c, size_t flow, struct finish *f,
 	if (!f)
 		return OP_STAGE_AFFINE;
 	rc = batch_read(c, &b, e);
+	if (rc == 0)
+		rc = batch_affine(c, &b, e);
 	if (rc < 0)
 		return rc;
-	batch_affine(c, &b);
 	f->row_scale = b.a;
 	f->row_shift = b.b;
 	return 0;
@@ -210,9 +236,12 @@ static int eval_batch(struct op_call *c, struct err *e)
 		rc = op_give(c, i, &c->in[3 + (i - 1) % 2], e);
 	if (rc == 0)
 		rc = op_out_as(c, 0, c->in[0].dtype, op_shape(c, 0), &out, e);
+	if (training) /* these statistics are not the constant ones */
+		c->constants = 0;
+	if (rc == 0)
+		rc = batch_affine(c, &b, e);
 	if (rc < 0)
 		return rc;
-	batch_affine(c, &b);
 	per_item = b.channels * b.inner;
 	a = (struct channel_affine){.type = b.t,
 				    .channels = b.channels,

@@ -357,8 +357,9 @@ static int gather_member(struct demand *d, const struct group *g, uint32_t m,
 			in[k].data = NULL;
 		}
 	}
+	c->constants = find_constants(d, n);
 	if (m == 0)
-		d->env.constants = find_constants(d, n);
+		d->env.constants = c->constants;
 	pthread_mutex_unlock(&d->r->en->lock);
 	for (k = 0; rc == 0 && k < n->nin; k++)
 		if (m == 0 || k != g->flow[m])
