@@ -45,46 +45,69 @@ static void finish_rows(const struct tile *t, size_t row, size_t R,
 	finish_strips(&f, &s, x, t->c + at);
 }
 
+#define EACH(i, n) UNROLL for (size_t i = 0; i < (n); i++)
+
+/* The same for sums that are still in registers, whole vectors. */
+INLINE void finish_sums(const struct tile *t, size_t row, vec *acc,
+			const size_t R, const size_t V)
+{
+	const struct finish *f = t->finish;
+	unsigned parts = finish_parts(f);
+
+	if (parts & FINISH_BIAS)
+		EACH(i, R * V) acc[i] += splat(f->row_bias[row + i / V]);
+	if (parts & FINISH_AFFINE)
+		EACH(i, R * V)
+	acc[i] = affine(acc[i], splat(f->row_scale[row + i / V]),
+			splat(f->row_shift[row + i / V]));
+	if (parts & FINISH_COLUMNS)
+		EACH(i, R * V) acc[i] += load(f->col_bias + i % V * LANES);
+	if (parts & FINISH_ADD)
+		EACH(i, R * V)
+	acc[i] += load(f->add + (row + i / V) * t->ldc + i % V * LANES);
+	if (parts & FINISH_LIMIT)
+		EACH(i, R * V)
+	acc[i] = limit(acc[i], splat(f->lo), splat(f->hi));
+}
+
 /* A block of R rows and V vectors of columns, from row `row` of the tile. */
-#define BLOCK(R, V)                                                        \
-	static void block_##R##_##V(const struct tile *t, size_t row)      \
-	{                                                                  \
-		const float *a = t->a + row * t->a_row, *b = t->b;         \
-		struct ahead next = look_ahead(t, row, R);                 \
-		size_t a_row = t->a_row, a_col = t->a_col, k = t->k;       \
-		bool whole = t->n >= V * LANES;                            \
-		size_t ldc = whole ? t->ldc : V * LANES;                   \
-		float part[R * V * LANES];                                 \
-		float *c = whole ? t->c + row * ldc : part;                \
-		vec acc[R][V];                                             \
-                                                                           \
-		fetch_result(t, row, R, V);                                \
-		UNROLL for (int i = 0; i < R * V; i++) acc[i / V][i % V] = \
-			t->sums ? load(c + (size_t)(i / V) * ldc +         \
-				       i % V * LANES)                      \
-				: (vec){0};                                \
-		for (size_t p = 0; p < k; p++) {                           \
-			vec y[V];                                          \
-			const float *x =                                   \
-				t->a_at ? a + t->a_at[p] : a + p * a_col;  \
-			__builtin_prefetch(x + p % R * a_row + AHEAD);     \
-			__builtin_prefetch(next.p, 0, 2);                  \
-			UNROLL for (int v = 0; v < V; v++) y[v] =          \
-				load(b + v * LANES);                       \
-			UNROLL for (int r = 0; r < R; r++)                 \
-			{                                                  \
-				vec s = splat(x[(size_t)r * a_row]);       \
-				UNROLL for (int v = 0; v < V; v++)         \
-					acc[r][v] += s * y[v];             \
-			}                                                  \
-			b += t->ldb;                                       \
-			next.p += next.step;                               \
-		}                                                          \
-		UNROLL for (int i = 0; i < R * V; i++)                     \
-			store(c + (size_t)(i / V) * ldc + i % V * LANES,   \
-			      acc[i / V][i % V]);                          \
-		if (!whole || finish_parts(t->finish))                     \
-			finish_rows(t, row, R, c, ldc);                    \
+#define BLOCK(R, V)                                                       \
+	static void block_##R##_##V(const struct tile *t, size_t row)     \
+	{                                                                 \
+		const float *a = t->a + row * t->a_row, *b = t->b;        \
+		struct ahead next = look_ahead(t, row, R);                \
+		size_t a_row = t->a_row, a_col = t->a_col, k = t->k;      \
+		bool whole = t->n >= V * LANES;                           \
+		size_t ldc = whole ? t->ldc : V * LANES;                  \
+		float part[R * V * LANES];                                \
+		float *c = whole ? t->c + row * ldc : part;               \
+		vec acc[R * V];                                           \
+                                                                          \
+		fetch_result(t, row, R, V);                               \
+		EACH(i, R *V)                                             \
+		acc[i] = t->sums ? load(c + i / V * ldc + i % V * LANES)  \
+				 : (vec){0};                              \
+		for (size_t p = 0; p < k; p++) {                          \
+			vec y[V];                                         \
+			const float *x =                                  \
+				t->a_at ? a + t->a_at[p] : a + p * a_col; \
+			__builtin_prefetch(x + p % R * a_row + AHEAD);    \
+			__builtin_prefetch(next.p, 0, 2);                 \
+			EACH(v, V) y[v] = load(b + v * LANES);            \
+			EACH(r, R)                                        \
+			{                                                 \
+				vec s = splat(x[r * a_row]);              \
+				EACH(v, V) acc[r * V + v] += s * y[v];    \
+			}                                                 \
+			b += t->ldb;                                      \
+			next.p += next.step;                              \
+		}                                                         \
+		if (whole)                                                \
+			finish_sums(t, row, acc, R, V);                   \
+		EACH(i, R *V)                                             \
+		store(c + i / V * ldc + i % V * LANES, acc[i]);           \
+		if (!whole)                                               \
+			finish_rows(t, row, R, c, ldc);                   \
 	}
 
 #if VECTORS > 2
