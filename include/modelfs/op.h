@@ -43,8 +43,8 @@ enum op_flags {
 struct op {
 	const char *domain; /* "" is ai.onnx */
 	const char *type;
-	int since; /* first opset this entry holds for */
-	uint8_t min_in, max_in;	  /* OP_VARIADIC: any number */
+	int since;		/* first opset this entry holds for */
+	uint8_t min_in, max_in; /* OP_VARIADIC: any number */
 	uint8_t min_out, max_out;
 	unsigned flags;
 	int arg; /* the family's own: which of its kernels */
@@ -64,10 +64,10 @@ struct op {
 	 */
 	int (*branches)(struct op_call *c, uint64_t *mask, struct err *e);
 	/*
-	 * Optional: true when eval, with these types and shapes, can do what
-	 * follows to each number before it is stored (op_call.followers).
+	 * Optional: what eval, with these types and shapes, can do to each
+	 * number before it is stored (op_call.followers): a mask of stages.
 	 */
-	bool (*leads)(struct op_call *c);
+	unsigned (*leads)(struct op_call *c);
 	/*
 	 * Optional: this node as part of another's eval; input `flow` is what
 	 * flows through.  f NULL: only asks, from types and shapes; returns an
@@ -78,7 +78,12 @@ struct op {
 };
 
 /* What may follow, at most one of each, in this order. */
-enum op_stage { OP_STAGE_AFFINE = 1, OP_STAGE_ADD, OP_STAGE_LIMIT };
+enum op_stage {
+	OP_STAGE_AFFINE = 1, /* by channels, x * a + b */
+	OP_STAGE_COLUMNS,    /* a row that is added to each row */
+	OP_STAGE_ADD,	     /* as much as there is */
+	OP_STAGE_LIMIT
+};
 
 /* NULL when no entry covers this operator at this opset. */
 const struct op *op_find(const char *domain, const char *type, int opset);
@@ -149,7 +154,7 @@ struct op_call {
 	struct op_call *followers;
 	size_t nfollowers;
 	size_t flow; /* of a follower: the input that flows through */
-	struct op_scratch *scratch;    /* freed after the call */
+	struct op_scratch *scratch; /* freed after the call */
 	bool inferring;
 };
 
@@ -160,10 +165,10 @@ float op_attr_float(const struct op_call *c, const char *name, float def);
 const char *op_attr_str(const struct op_call *c, const char *name,
 			const char *def);
 /* False when the node has none. */
-bool op_attr_ints(const struct op_call *c, const char *name,
-		  const int64_t **v, size_t *n);
-bool op_attr_floats(const struct op_call *c, const char *name,
-		    const float **v, size_t *n);
+bool op_attr_ints(const struct op_call *c, const char *name, const int64_t **v,
+		  size_t *n);
+bool op_attr_floats(const struct op_call *c, const char *name, const float **v,
+		    size_t *n);
 const struct tensor *op_attr_tensor(const struct op_call *c, const char *name);
 const struct graph *op_attr_graph(const struct op_call *c, const char *name);
 
@@ -222,8 +227,7 @@ int op_alloc_as(struct op_call *c, size_t i, enum dtype t, enum dtype compute,
 int op_alloc_elems(struct op_call *c, size_t i, enum dtype t,
 		   const struct shape *s, void **out, struct err *e);
 /* eval: output i is this tensor; a new reference is taken. */
-int op_give(struct op_call *c, size_t i, const struct tensor *t,
-	    struct err *e);
+int op_give(struct op_call *c, size_t i, const struct tensor *t, struct err *e);
 /* eval: output i has input j's bytes in another shape (Reshape, Identity). */
 int op_alias(struct op_call *c, size_t i, size_t j, const struct shape *s,
 	     struct err *e);

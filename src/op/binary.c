@@ -86,22 +86,45 @@ static int common_type(struct op_call *c, enum dtype *out, struct err *e)
 static int equal_strings(struct op_call *c, const struct stride_plan *p,
 			 uint8_t *out, struct err *e);
 
-/* Adding as much as there is. */
-static int join_binary(struct op_call *c, size_t flow, struct finish *f,
-		       struct err *e)
+/* One row, for each row of x. */
+static bool is_row_of(const struct shape *row, const struct shape *x)
 {
-	const void *p;
-	int rc;
+	uint64_t n;
+
+	return x->rank >= 2 && row->rank >= 1 && row->rank <= x->rank &&
+	       shape_nelems(row, &n) &&
+	       row->dims[row->rank - 1] == x->dims[x->rank - 1] &&
+	       n == (uint64_t)x->dims[x->rank - 1];
+}
+
+/* Adding as much as there is, or a row. */
+static enum op_stage find_stage(const struct op_call *c, size_t flow)
+{
+	const struct shape *x = op_shape(c, flow), *y = op_shape(c, !flow);
 
 	if (c->op->arg != BINARY_ADD || c->in[0].dtype != DTYPE_F32 ||
 	    c->in[1].dtype != DTYPE_F32 || op_attr_int(c, "broadcast", 0) ||
-	    !shape_is_known(op_shape(c, 0)) ||
-	    !shape_equal(op_shape(c, 0), op_shape(c, 1)))
+	    !shape_is_known(x) || !shape_is_known(y))
 		return 0;
-	if (!f)
+	if (shape_equal(x, y))
 		return OP_STAGE_ADD;
+	return is_row_of(y, x) ? OP_STAGE_COLUMNS : 0;
+}
+
+static int join_binary(struct op_call *c, size_t flow, struct finish *f,
+		       struct err *e)
+{
+	int stage = find_stage(c, flow);
+	const void *p;
+	int rc;
+
+	if (!f || !stage)
+		return stage;
 	rc = op_data_as(c, !flow, DTYPE_F32, &p, e);
-	f->add = p;
+	if (stage == OP_STAGE_ADD)
+		f->add = p;
+	else
+		f->col_bias = p;
 	return rc;
 }
 

@@ -219,11 +219,8 @@ static int run_fast(struct op_call *c, const struct conv *v,
 		rc = get_weights(c, v, way, &w, e);
 	if (rc == 0)
 		rc = op_in_f32(c, 2, &finish.row_bias, e);
-	for (size_t i = 0; i < c->nfollowers && rc == 0; i++) {
-		struct op_call *f = &c->followers[i];
-
-		rc = f->op->join(f, f->flow, &finish, e);
-	}
+	if (rc == 0)
+		rc = op_join(c, &finish, e);
 	if (rc == 0)
 		rc = op_out_as(c, 0, c->in[0].dtype, out, &y, e);
 	if (rc == 0)
@@ -263,14 +260,18 @@ static int get_operands(struct op_call *c, const struct conv *v,
 	return rc;
 }
 
-static bool leads_conv(struct op_call *c)
+static unsigned leads_conv(struct op_call *c)
 {
 	struct conv v = {.type = NUM_F32};
+	bool can =
+		c->in[0].dtype == DTYPE_F32 && shape_is_known(op_shape(c, 0)) &&
+		shape_is_known(op_shape(c, 1)) &&
+		conv_plan(c, op_shape(c, 0), op_shape(c, 1), &v, NULL) == 0 &&
+		choose_way(&v);
 
-	return c->in[0].dtype == DTYPE_F32 && shape_is_known(op_shape(c, 0)) &&
-	       shape_is_known(op_shape(c, 1)) &&
-	       conv_plan(c, op_shape(c, 0), op_shape(c, 1), &v, NULL) == 0 &&
-	       choose_way(&v);
+	return can ? 1u << OP_STAGE_AFFINE | 1u << OP_STAGE_ADD |
+			       1u << OP_STAGE_LIMIT
+		   : 0;
 }
 
 static int eval_conv(struct op_call *c, struct err *e)

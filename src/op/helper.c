@@ -312,6 +312,18 @@ int op_out_as(struct op_call *c, size_t i, enum dtype t, const struct shape *s,
 	return op_alloc_as(c, i, t, op_compute_type(t), s, out, e);
 }
 
+int op_join(struct op_call *c, struct finish *f, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < c->nfollowers && rc == 0; i++) {
+		struct op_call *n = &c->followers[i];
+
+		rc = n->op->join(n, n->flow, f, e);
+	}
+	return rc;
+}
+
 int infer_same(struct op_call *c, struct err *e)
 {
 	(void)e;

@@ -94,6 +94,9 @@ int op_out_as(struct op_call *c, size_t i, enum dtype t, const struct shape *s,
 /* n elements of size bytes, checked. */
 int op_temp_array(struct op_call *c, uint64_t n, size_t size, void **out,
 		  struct err *e);
+/* eval: what the followers do, into f. */
+struct finish;
+int op_join(struct op_call *c, struct finish *f, struct err *e);
 /* infer: output 0 is like input 0. */
 int infer_same(struct op_call *c, struct err *e);
 /* infer: the broadcast of all inputs, of the first one's type. */

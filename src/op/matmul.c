@@ -118,9 +118,38 @@ static bool is_packable(const struct gemm *g)
 	       g->k > 0 && !g->trans_a;
 }
 
+static const struct finish plain = {.lo = -INFINITY, .hi = INFINITY};
+
+/* What is done to each number, apart from the product. */
+struct finishing {
+	const struct finish *f;
+	size_t n;
+	float *c;
+};
+
+static void finish_range(void *ctx, size_t begin, size_t end)
+{
+	const struct finishing *j = ctx;
+
+	for (size_t i = begin; i < end; i++) {
+		float *row = j->c + i * j->n;
+		struct finish f = finish_at(j->f, 0, 0, i * j->n);
+
+		fast_get()->finish(&f, row, row, j->n);
+	}
+}
+
+static void finish_rows(struct op_call *c, const struct finish *f, size_t rows,
+			size_t n, float *out)
+{
+	struct finishing j = {f, n, out};
+
+	kernel_for(&c->env->kernel, rows, op_grain(n), finish_range, &j);
+}
+
 /* B's matrices, one behind the other: 1, or one for each product. */
 static int run_packed(struct op_call *c, const struct gemm *g, size_t nb,
-		      const void *a, const float *col_bias, void *out,
+		      const void *a, const struct finish *finish, void *out,
 		      struct err *e)
 {
 	struct packs p = {.one = {g->k, g->n, g->ldb, g->trans_b},
@@ -134,9 +163,7 @@ static int run_packed(struct op_call *c, const struct gemm *g, size_t nb,
 				  .a_col = 1,
 				  .batch = g->batch,
 				  .a_at = g->a_at,
-				  .finish = {.col_bias = col_bias,
-					     .lo = -INFINITY,
-					     .hi = INFINITY}};
+				  .finish = *finish};
 	const void *packed;
 	int rc;
 
@@ -195,13 +222,16 @@ int matmul_run(struct op_call *c, const struct matmul *mm, void *out,
 	pb = mm->b;
 	if (!pb && is_packable(&g) && g.batch > 0 &&
 	    (b.rank == 2 || is_in_order(&g)))
-		return run_packed(c, &g, b.rank == 2 ? 1 : g.batch, mm->a, NULL,
-				  out, e);
+		return run_packed(c, &g, b.rank == 2 ? 1 : g.batch, mm->a,
+				  mm->finish ? mm->finish : &plain, out, e);
 	if (!pb)
 		rc = op_data_as(c, 1, DTYPE_F32, &pb, e);
-	if (rc == 0)
-		gemm_run(&c->env->kernel, &g, mm->a, pb, out);
-	return rc;
+	if (rc < 0)
+		return rc;
+	gemm_run(&c->env->kernel, &g, mm->a, pb, out);
+	if (mm->finish)
+		finish_rows(c, mm->finish, g.batch * g.m, g.n, out);
+	return 0;
 }
 
 /* ---- MatMul ---- */
@@ -222,12 +252,25 @@ static enum dtype product_type(enum dtype t)
 	return op_is_int(t) && dtype_size(t) < 4 ? DTYPE_I32 : t;
 }
 
+static unsigned leads_matmul(struct op_call *c)
+{
+	struct shape s;
+
+	if (c->in[0].dtype != DTYPE_F32 || c->in[1].dtype != DTYPE_F32 ||
+	    matmul_shape(c, op_shape(c, 0), op_shape(c, 1), &s, NULL) < 0 ||
+	    op_shape(c, 1)->rank < 2 || !shape_is_known(&s))
+		return 0;
+	return 1u << OP_STAGE_COLUMNS | 1u << OP_STAGE_ADD |
+	       1u << OP_STAGE_LIMIT;
+}
+
 static int eval_matmul(struct op_call *c, struct err *e)
 {
 	enum dtype t = product_type(c->in[0].dtype);
 	struct matmul mm = {.a_shape = op_shape(c, 0),
 			    .b_shape = op_shape(c, 1),
 			    .alpha = op_attr_float(c, "alpha", 1)};
+	struct finish finish = plain;
 	struct shape s;
 	void *out;
 	int rc = infer_matmul(c, e);
@@ -242,6 +285,10 @@ static int eval_matmul(struct op_call *c, struct err *e)
 	rc = op_data_as(c, 0, t, &mm.a, e);
 	if (rc == 0 && t != DTYPE_F32)
 		rc = op_data_as(c, 1, t, &mm.b, e);
+	if (rc == 0 && c->nfollowers > 0) {
+		mm.finish = &finish;
+		rc = op_join(c, &finish, e);
+	}
 	if (rc == 0)
 		rc = op_alloc_as(c, 0, c->in[0].dtype, t, &s, &out, e);
 	return rc < 0 ? rc : matmul_run(c, &mm, out, e);
@@ -325,10 +372,10 @@ static int gemm_with_bias(struct op_call *c, enum dtype t, struct gemm *g,
 	int rc = op_data_as(c, 0, t, &a, e);
 
 	if (rc == 0 && is_packable(g) && has_row_bias(c, g)) {
-		const float *bias;
+		struct finish finish = plain;
 
-		rc = op_in_f32(c, 2, &bias, e);
-		return rc < 0 ? rc : run_packed(c, g, 1, a, bias, out, e);
+		rc = op_in_f32(c, 2, &finish.col_bias, e);
+		return rc < 0 ? rc : run_packed(c, g, 1, a, &finish, out, e);
 	}
 	if (rc == 0)
 		rc = op_data_as(c, 1, t, &b, e);
@@ -379,7 +426,7 @@ static int eval_gemm(struct op_call *c, struct err *e)
 
 const struct op ops_matmul[] = {
 	{ONNX, "MatMul", 1, 2, 2, 1, 1, OP_WRITES_ALL | OP_LATE_INPUT_1, 0,
-	 infer_matmul, eval_matmul},
+	 infer_matmul, eval_matmul, .leads = leads_matmul},
 	{ONNX, "Gemm", 1, 2, 3, 1, 1, OP_WRITES_ALL | OP_LATE_INPUT_1, 0,
 	 infer_gemm, eval_gemm},
 	{0},

@@ -6,11 +6,15 @@
 #include "kernel/num.h"
 #include "modelfs/op.h"
 
+struct finish;
+
 struct matmul {
 	enum num type;
 	double alpha;
 	const struct shape *a_shape, *b_shape;
 	const void *a, *b; /* b NULL: input 1, as float32 */
+	/* NULL, or what is done to float32 results; rows have no parts. */
+	const struct finish *finish;
 };
 
 int matmul_shape(const struct op_call *c, const struct shape *a,

@@ -80,7 +80,7 @@ static bool ask(const struct run *r, node_id i, struct question *q)
 
 /* The node after this one, when it can be done with it; else NO_NODE. */
 static node_id follow(const struct plan *p, const bool *wanted, node_id i,
-		      int *stage)
+		      unsigned stages, int *stage)
 {
 	const struct run *r = p->run;
 	const struct follower *f = &r->prog->followers[i];
@@ -93,18 +93,20 @@ static node_id follow(const struct plan *p, const bool *wanted, node_id i,
 	    !ask(r, f->node, &q))
 		return NO_NODE;
 	s = r->prog->ops[f->node]->join(&q.call, f->flow, NULL, NULL);
-	if (s <= *stage)
+	if (s <= *stage || !(stages >> s & 1))
 		return NO_NODE;
 	*stage = s;
 	return f->node;
 }
 
-static bool can_lead(const struct run *r, node_id i)
+/* What may follow this node; a mask of stages. */
+static unsigned find_stages(const struct run *r, node_id i)
 {
 	struct question q;
 
-	return r->prog->ops[i]->leads && ask(r, i, &q) &&
-	       r->prog->ops[i]->leads(&q.call);
+	if (!r->prog->ops[i]->leads || !ask(r, i, &q))
+		return 0;
+	return r->prog->ops[i]->leads(&q.call);
 }
 
 void group_plan(struct plan *p, bool *wanted)
@@ -115,12 +117,11 @@ void group_plan(struct plan *p, bool *wanted)
 		p->leads[i] = NO_NODE;
 	for (i = 0; i < p->run->g->nnodes; i++) {
 		node_id tail = i, next;
+		unsigned stages = wanted[i] ? find_stages(p->run, i) : 0;
 		int stage = 0;
 
-		if (!wanted[i] || !can_lead(p->run, i))
-			continue;
-		for (;;) {
-			next = follow(p, wanted, tail, &stage);
+		while (stages) {
+			next = follow(p, wanted, tail, stages, &stage);
 			if (next == NO_NODE)
 				break;
 			wanted[tail] = false;
