@@ -1,0 +1,195 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""
+test_levels - every way to compute a convolution or a product, at every level
+of processors (MODELFS_CPU) and for several numbers of threads: the same bits in
+whatever order values are read, and close to the other levels.
+"""
+import os
+import subprocess
+
+import numpy as np
+
+from e2e import PROGRAM, case, main, tempdir
+from onnx_recipe import F32, I64, model, node, tensor
+
+LEVELS = ["portable", "avx2", "avx512"]
+
+
+class Net:
+    """A chain of nodes with random parameters."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(5)
+        self.nodes, self.tensors, self.values = [], [], []
+
+    def param(self, *shape, scale=1.0, off=0.0):
+        name = "p%d" % len(self.tensors)
+        data = (self.rng.standard_normal(shape) * scale + off).astype("<f4")
+        self.tensors.append(tensor(name, F32, shape, data.tobytes()))
+        return name
+
+    def scalar(self, v):
+        name = "p%d" % len(self.tensors)
+        self.tensors.append(tensor(name, F32, [], [v]))
+        return name
+
+    def ints(self, *v):
+        name = "p%d" % len(self.tensors)
+        self.tensors.append(tensor(name, I64, [len(v)], v))
+        return name
+
+    def add(self, op, *inputs, **attributes):
+        out = "v%02d" % len(self.nodes)
+        self.nodes.append(node(op, inputs, [out], out, **attributes))
+        self.values.append(out)
+        return out
+
+    def conv(self, x, cin, cout, side, stride=1, groups=1, act="Relu",
+             residual=None):
+        """Convolution, normalisation, addition, activation: one group."""
+        w = self.param(cout, cin // groups, side, side,
+                       scale=(2 / (cin // groups) / side / side) ** 0.5)
+        pad = side // 2
+        x = self.add("Conv", x, w, group=groups, strides=[stride, stride],
+                     pads=[pad] * 4)
+        x = self.add("BatchNormalization", x, self.param(cout, off=1),
+                     self.param(cout), self.param(cout),
+                     self.positive(cout))
+        if residual:
+            x = self.add("Add", x, residual)
+        if act == "Clip":
+            return self.add("Clip", x, self.scalar(0.0), self.scalar(6.0))
+        return self.add(act, x)
+
+    def positive(self, n):
+        name = "p%d" % len(self.tensors)
+        data = self.rng.uniform(0.5, 2, n).astype("<f4")
+        self.tensors.append(tensor(name, F32, [n], data.tobytes()))
+        return name
+
+    def linear(self, x, cin, cout, residual=None):
+        x = self.add("MatMul", x, self.param(cin, cout, scale=cin ** -0.5))
+        x = self.add("Add", self.param(cout), x)
+        return self.add("Add", x, residual) if residual else x
+
+    def gelu(self, x):
+        e = self.add("Erf", self.add("Div", x, self.scalar(2 ** 0.5)))
+        return self.add("Mul", self.add("Mul", x, self.add(
+            "Add", e, self.scalar(1.0))), self.scalar(0.5))
+
+    def layer_norm(self, x, n):
+        d = self.add("Sub", x, self.add("ReduceMean", x, axes=[-1]))
+        v = self.add("ReduceMean", self.add("Pow", d, self.scalar(2.0)),
+                     axes=[-1])
+        s = self.add("Sqrt", self.add("Add", v, self.scalar(1e-5)))
+        return self.add("Add", self.add("Mul", self.add("Div", d, s),
+                                        self.param(n, off=1)), self.param(n))
+
+
+def images(net):
+    x = net.conv("x", 3, 24, 7, stride=2)	   # wide, long windows
+    x = net.conv(x, 24, 24, 3)			   # Winograd, 4 x 4
+    y = net.conv(x, 24, 72, 1, act="Clip")	   # read in place
+    y = net.conv(y, 72, 72, 3, stride=2, groups=72, act="Clip")
+    x = net.conv(y, 72, 40, 1, act="Relu")	   # columns
+    y = net.conv(x, 40, 40, 3)			   # Winograd, 2 x 2
+    x = net.conv(y, 40, 40, 3, residual=x)
+    x = net.conv(x, 40, 56, 3, stride=2)	   # wide
+    x = net.conv(x, 56, 56, 3, groups=56)	   # turned planes
+    x = net.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2])
+    x = net.conv(x, 56, 100, 1)			   # wide, small
+    return net.add("GlobalAveragePool", x)
+
+
+def words(net):
+    x = net.add("Reshape", "t", net.ints(1, 10, 96))
+    y = net.layer_norm(x, 96)
+    heads = net.ints(1, 10, 4, 24)
+    q, k, v = (net.add("Transpose", net.add("Reshape", net.linear(y, 96, 96),
+                                            heads), perm=[0, 2, 1, 3])
+               for _ in range(3))
+    s = net.add("MatMul", q, net.add("Transpose", k, perm=[0, 1, 3, 2]))
+    s = net.add("Softmax", net.add("Div", s, net.scalar(24 ** 0.5)))
+    y = net.add("Transpose", net.add("MatMul", s, v), perm=[0, 2, 1, 3])
+    y = net.add("Reshape", y, net.ints(1, 10, 96))
+    x = net.linear(y, 96, 96, residual=x)
+    y = net.gelu(net.linear(net.layer_norm(x, 96), 96, 600))
+    return net.linear(y, 600, 96, residual=x)
+
+
+def make(tmp):
+    net = Net()
+    outputs = [images(net), words(net)]
+    path = os.path.join(tmp, "net.onnx")
+    with open(path, "wb") as f:
+        f.write(model(net.nodes, [("x", F32, [1, 3, 112, 104]),
+                                  ("t", F32, [10, 96])],
+                      outputs, net.tensors, opset=13))
+    for name, shape in ("x", (1, 3, 112, 104)), ("t", (10, 96)):
+        np.save(os.path.join(tmp, name),
+                net.rng.standard_normal(shape).astype("<f4"))
+    return path, net.values, outputs
+
+
+def read(tmp, path, values, level, threads):
+    """These values, in this order, from a run of their own."""
+    files = ["run/cli/values/%s" % v for v in values]
+    out = subprocess.run(
+        [PROGRAM, "-t", str(threads), "--in", "x=%s/x.npy" % tmp, "--in",
+         "t=%s/t.npy" % tmp, "--cat", path] + files, check=True,
+        capture_output=True, env=dict(os.environ, MODELFS_CPU=level)).stdout
+    return out
+
+
+def sizes_of(tmp, path, values):
+    return [len(read(tmp, path, [v], "portable", 1)) for v in values]
+
+
+def split(data, sizes):
+    parts = []
+    for n in sizes:
+        parts.append(data[:n])
+        data = data[n:]
+    assert not data
+    return parts
+
+
+@case(mount=False)
+def the_same_bits_in_any_order():
+    with tempdir() as tmp:
+        path, values, outputs = make(tmp)
+        sizes = dict(zip(values, sizes_of(tmp, path, values)))
+
+        def in_order(order, level, threads):
+            parts = split(read(tmp, path, order, level, threads),
+                          [sizes[v] for v in order])
+            return dict(zip(order, parts))
+
+        for level in LEVELS:
+            want = in_order(values, level, 1)
+            for order, threads in [(values[::-1], 1), (outputs, 1),
+                                   (outputs, 2), (values, 3),
+                                   (values[::3] + values[::2], 2)]:
+                got = in_order(order, level, threads)
+                for v in got:
+                    assert got[v] == want[v], (level, threads, v)
+
+
+@case(mount=False)
+def levels_agree():
+    with tempdir() as tmp:
+        path, values, _ = make(tmp)
+        sizes = sizes_of(tmp, path, values)
+        runs = [[np.frombuffer(p, "<f4") for p in
+                 split(read(tmp, path, values, level, 2), sizes)]
+                for level in LEVELS]
+        for v, first, *others in zip(values, *runs):
+            scale = float(np.abs(first).max())
+            assert np.isfinite(first).all() and scale > 0, v
+            for other in others:
+                worst = float(np.abs(first - other).max())
+                assert worst < 2e-5 * scale, (v, worst, scale)
+
+
+main()
