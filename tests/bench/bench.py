@@ -30,6 +30,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "golden"))
 import ggml  # noqa: E402
 import make_large  # noqa: E402
+import whole_models  # noqa: E402
 
 ROUNDS = 5
 BLOCK = 1 << 20
@@ -346,96 +347,35 @@ def quantised(opts):
                         lambda: forget(npy), 3)
 
 
-ORT_SCRIPT = """
-const ort = require(process.argv[1] + '/node_modules/onnxruntime-node');
-const [, , file, rounds, threads, ...inputs] = process.argv;
-const types = {'<f4': [Float32Array, 'float32'],
-               '<i8': [BigInt64Array, 'int64']};
-function npy(path) {
-    const b = require('fs').readFileSync(path), n = b.readUInt16LE(8);
-    const head = b.toString('latin1', 10, 10 + n);
-    const [Array, name] = types[head.match(/'descr': '([^']*)'/)[1]];
-    const dims = head.match(/'shape': \\(([^)]*)\\)/)[1]
-        .split(',').filter(s => s.trim()).map(Number);
-    return new ort.Tensor(name, new Array(b.buffer.slice(
-        b.byteOffset + 10 + n, b.byteOffset + b.length)), dims);
-}
-(async () => {
-    const s = await ort.InferenceSession.create(file,
-        {graphOptimizationLevel: 'all', intraOpNumThreads: +threads});
-    const feeds = {}, all = [];
-    for (const i of inputs) {
-        const at = i.indexOf('=');
-        feeds[i.slice(0, at)] = npy(i.slice(at + 1));
-    }
-    for (let i = 0; i < 3 + +rounds; i++) {
-        const t = process.hrtime.bigint(), c = process.cpuUsage();
-        await s.run(feeds);
-        const d = process.cpuUsage(c);
-        all.push([Number(process.hrtime.bigint() - t) / 1e9,
-                  (d.user + d.system) / 1e6]);
-    }
-    all.splice(0, 3);
-    console.log(Math.min(...all.map(a => a[0])),
-                Math.min(...all.map(a => a[1])));
-})();
-"""
+TARGETS = {"resnet18": 1.0, "resnet50": 1.0, "vgg16": 1.0, "bert_base": 0.95,
+           "gpt2": 0.95, "mobilenet_v2": 0.8}
 
 
-def ours_seconds(model, inputs, threads):
-    """Least time and processor time of some rounds; where the time goes."""
-    out = subprocess.run([os.environ["BENCH_RUN"], "-n", "7", "-t",
-                          str(threads), model] + inputs, check=True,
-                         capture_output=True, text=True).stdout.split("\n")
-    return ([float(out[0].split(k)[1].split()[0]) / 1e3
-             for k in ("least", "cpu")], out[0],
-            [line.strip() for line in out[1:5] if line.strip()])
-
-
-def theirs_seconds(ort, model, inputs, threads):
-    out = subprocess.run(["node", "-e", ORT_SCRIPT, ort, model, "7",
-                          str(threads)] + inputs, check=True,
-                         capture_output=True, text=True).stdout
-    return [float(v) for v in out.split()]
+def with_models(fn, *args):
+    why_not = whole_models.why_not()
+    if why_not:
+        print("skip - models (%s)" % why_not)
+    else:
+        fn(*args)
 
 
 @case
 def models(opts):
-    """
-    Against onnxruntime-node in the folder MODELFS_ORT, on the models in the
-    folder MODELFS_MODELS: NAME.onnx, with NAME/INPUT.npy.
-    """
-    ort, where = (os.environ.get(k) for k in ("MODELFS_ORT", "MODELFS_MODELS"))
-    if not where or "BENCH_RUN" not in os.environ:
-        print("skip - models (no MODELFS_MODELS)")
-        return
-    for name in sorted(os.listdir(where)):
-        model, folder = os.path.join(where, name), \
-            os.path.join(where, name[:-5])
-        if not name.endswith(".onnx") or not os.path.isdir(folder):
-            continue
-        inputs = [f[:-4] + "=" + os.path.join(folder, f)
-                  for f in sorted(os.listdir(folder)) if f.endswith(".npy")]
-        for threads in 1, 2:
-            one_model(ort, model, inputs, threads)
+    """Whole models against onnxruntime, the outputs alone."""
+    with_models(whole_models.whole, TARGETS)
 
 
-def one_model(ort, model, inputs, threads):
-    what = "%s, %d thread%s" % (os.path.basename(model), threads,
-                                "s" if threads > 1 else "")
-    ours, theirs = [], []
-    for _ in range(3):
-        times, line, shares = ours_seconds(model, inputs, threads)
-        ours.append(times)
-        if ort:
-            theirs.append(theirs_seconds(ort, model, inputs, threads))
-    for i, unit in enumerate(["", ", processor time"]):
-        if ort:
-            report(what + unit, [t[i] for t in theirs],
-                   [t[i] for t in ours], None if i else 1.0)
-    if not ort:
-        print("%-42s %s" % (what, line))
-    print("    " + ", ".join(" ".join(s.split()) for s in shares))
+@case
+def every_value(opts):
+    """The same when every value is read, against every one an output."""
+    with tempdir() as tmp:
+        with_models(whole_models.every_value, tmp)
+
+
+@case
+def first_activation(opts):
+    with tempdir() as tmp:
+        with_models(whole_models.first_activation, tmp, mounted, run)
 
 
 def main():

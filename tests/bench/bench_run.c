@@ -2,13 +2,14 @@
 /*
  * bench_run - how long a model takes, and where the time goes.
  *
- *	bench_run [-n ROUNDS] [-t THREADS] [-av] MODEL INPUT=FILE.npy...
+ *	bench_run [-n ROUNDS] [-t THREADS] [-alv] MODEL INPUT=FILE.npy...
  *	          [OUTPUT:FILE.npy...]
  *
  * Every round is a fresh run of which the outputs are demanded (-a: every
  * value, in the order of the graph); weights stay loaded.  Prints the median
  * in milliseconds, and the share of each operator (-v: and each node's least
- * seconds: name, operator, shape).  OUTPUT:FILE compares.
+ * seconds: name, operator, shape), and how far it is from the limits of the
+ * machine (-l).  OUTPUT:FILE compares.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,8 @@
 #include "modelfs/source.h"
 #include "modelfs/text.h"
 
+#include "limits.h"
+
 #define TYPES_MAX 256
 
 struct share {
@@ -46,8 +49,10 @@ struct bench {
 	struct engine *en;
 	char **args;
 	int nargs;
-	bool all, verbose;
-	struct least *nodes; /* in the order of the profile */
+	bool all, limits, verbose;
+	unsigned threads;
+	double flops, nbytes; /* of the last round */
+	struct least *nodes;  /* in the order of the profile */
 	size_t nnodes;
 	struct share shares[TYPES_MAX];
 	size_t nshares;
@@ -209,6 +214,70 @@ static void print_shares(struct bench *b, double total)
 		printf("%s\t%.6f\n", b->nodes[i].line, b->nodes[i].seconds);
 }
 
+/* ---- how much there was to do ---- */
+
+static double nelems(struct run *r, value_id v, struct tensor *t)
+{
+	uint64_t n = 0;
+
+	if (v == NO_VALUE || run_describe(r, v, t, NULL) < 0 ||
+	    !shape_nelems(&t->shape, &n))
+		return 0;
+	return (double)n;
+}
+
+/* Multiplications and additions of the products and convolutions. */
+static double flops_of(struct run *r, const struct node *n)
+{
+	struct tensor out, a, w;
+	double results = nelems(r, n->out[0], &out);
+
+	if (n->nin < 2 || results == 0 || nelems(r, n->in[0], &a) == 0)
+		return 0;
+	if (strcmp(n->type, "Conv") == 0) {
+		double all = nelems(r, n->in[1], &w);
+
+		return all ? 2 * results * all / (double)w.shape.dims[0] : 0;
+	}
+	if (strcmp(n->type, "MatMul") && strcmp(n->type, "Gemm"))
+		return 0;
+	return 2 * results * (double)a.shape.dims[a.shape.rank - 1];
+}
+
+/* Of parameters once, of values once written. */
+static double nbytes_of(const struct bench *b, struct run *r)
+{
+	double sum = 0;
+	struct tensor t;
+
+	for (uint32_t i = 0; i < b->model->nparams; i++)
+		if (!b->model->params[i]->tied)
+			sum += (double)param_tensor(b->model->params[i])
+				       .data->size;
+	for (uint32_t i = 0; i < b->model->graph->nnodes; i++)
+		sum += 4 * nelems(r, b->model->graph->nodes[i].out[0], &t);
+	return sum;
+}
+
+static void count_work(struct bench *b, struct run *r)
+{
+	const struct graph *g = b->model->graph;
+
+	b->flops = 0;
+	for (uint32_t i = 0; i < g->nnodes; i++)
+		b->flops += flops_of(r, &g->nodes[i]);
+	b->nbytes = nbytes_of(b, r);
+}
+
+static void print_limits(const struct bench *b, double least)
+{
+	double flops = limit_flops(b->threads), bytes = limit_bytes(b->threads);
+
+	printf("  %.1f of %.1f GFLOP/s, at least %.1f of %.1f GB/s\n",
+	       b->flops / least / 1e9, flops / 1e9, b->nbytes / least / 1e9,
+	       bytes / 1e9);
+}
+
 /* ---- right, too? ---- */
 
 static void compare(struct run *r, value_id v, const char *path)
@@ -267,10 +336,12 @@ static double run_round(struct bench *b, bool first)
 	demand_values(b, r);
 	seconds = now_seconds(CLOCK_MONOTONIC) - start;
 	b->cpu_seconds = now_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-	if (first)
+	if (first) {
 		compare_outputs(b, r);
-	else
+		count_work(b, r);
+	} else {
 		add_profile(b, r);
+	}
 	run_unref(r);
 	return seconds;
 }
@@ -303,6 +374,8 @@ static void run_rounds(struct bench *b, int rounds)
 	       1e3 * all[rounds / 2], 1e3 * all[0], 1e3 * first, 1e3 * cpu,
 	       use.ru_maxrss);
 	print_shares(b, total);
+	if (b->limits)
+		print_limits(b, all[0]);
 	free(all);
 }
 
@@ -312,13 +385,15 @@ int main(int argc, char **argv)
 	struct err e = {0};
 	int rounds = 10, threads = 2, opt;
 
-	while ((opt = getopt(argc, argv, "n:t:av")) != -1) {
+	while ((opt = getopt(argc, argv, "n:t:alv")) != -1) {
 		if (opt == 'n')
 			rounds = atoi(optarg);
 		else if (opt == 't')
 			threads = atoi(optarg);
 		else if (opt == 'a')
 			b.all = true;
+		else if (opt == 'l')
+			b.limits = true;
 		else if (opt == 'v')
 			b.verbose = true;
 		else
@@ -330,7 +405,8 @@ int main(int argc, char **argv)
 		die(argv[optind], &e);
 	b.args = argv + optind + 1;
 	b.nargs = argc - optind - 1;
-	b.en = engine_new((unsigned)threads, 0);
+	b.threads = (unsigned)threads;
+	b.en = engine_new(b.threads, 0);
 	if (!b.en || !b.model->graph)
 		return 1;
 	run_rounds(&b, rounds);
