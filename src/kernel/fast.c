@@ -30,6 +30,7 @@ static bool can_run(const struct fast *f)
 		       __builtin_cpu_supports("avx512bw") &&
 		       __builtin_cpu_supports("avx512dq");
 	if (f == &fast_avx2)
+		/* What has AVX2 has F16C; clang cannot ask for that. */
 		return __builtin_cpu_supports("avx2") &&
 		       __builtin_cpu_supports("fma");
 #endif

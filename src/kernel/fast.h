@@ -179,6 +179,12 @@ struct fast {
 	void (*finish)(const struct finish *f, const float *x, float *y,
 		       size_t n);
 	void (*math)(enum fast_math op, const float *x, float *y, size_t n);
+	/*
+	 * float16, rounded to the nearest, to even; NULL where the processor
+	 * has no instructions for it.
+	 */
+	void (*from_half)(const uint16_t *x, float *y, size_t n);
+	void (*to_half)(const float *x, uint16_t *y, size_t n);
 	/* step: 1, or 0 for one number that goes with all. */
 	void (*binary)(enum fast_binary op, const float *x, size_t x_step,
 		       const float *y, size_t y_step, float *out, size_t n);

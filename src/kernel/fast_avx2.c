@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* fast_avx2 - x86-64 with AVX2 and FMA. */
+/* fast_avx2 - x86-64 with AVX2, FMA and F16C. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), \
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), \
 			     apply_to = function)
 #else
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2,fma,f16c")
 #endif
 #define LANES 8
 #define EVEN_LANES 0, 2, 4, 6, 8, 10, 12, 14
@@ -23,6 +23,12 @@
 #define STORE_SOME(p, v, n) _mm256_maskstore_ps(p, FIRST(n), (__m256)(v))
 #define GREATER(a, b) (vec) _mm256_max_ps((__m256)(a), (__m256)(b))
 #define LESSER(a, b) (vec) _mm256_min_ps((__m256)(a), (__m256)(b))
+#define FROM_HALF(p) \
+	(vec) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p)))
+#define TO_HALF(p, v)           \
+	_mm_storeu_si128(       \
+		(__m128i *)(p), \
+		_mm256_cvtps_ph((__m256)(v), _MM_FROUND_TO_NEAREST_INT))
 #define LEVEL fast_avx2
 #define LEVEL_NAME "avx2"
 #include "kernel/fast_body.h"

@@ -23,6 +23,12 @@
 #define STORE_SOME(p, v, n) _mm512_mask_storeu_ps(p, FIRST(n), (__m512)(v))
 #define GREATER(a, b) (vec) _mm512_max_ps((__m512)(a), (__m512)(b))
 #define LESSER(a, b) (vec) _mm512_min_ps((__m512)(a), (__m512)(b))
+#define FROM_HALF(p) \
+	(vec) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p)))
+#define TO_HALF(p, v)           \
+	_mm256_storeu_si256(    \
+		(__m256i *)(p), \
+		_mm512_cvtps_ph((__m512)(v), _MM_FROUND_TO_NEAREST_INT))
 #define LEVEL fast_avx512
 #define LEVEL_NAME "avx512"
 #include "kernel/fast_body.h"

@@ -135,6 +135,10 @@ const struct fast LEVEL = {
 	.finish = run_finish,
 	.math = run_math,
 	.binary = run_binary,
+#ifdef FROM_HALF
+	.from_half = run_from_half,
+	.to_half = run_to_half,
+#endif
 	.softmax = run_softmax,
 	.sum = run_sum,
 	.moments = run_moments,

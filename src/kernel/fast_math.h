@@ -150,6 +150,34 @@ static void run_math(enum fast_math op, const float *x, float *y, size_t n)
 	}
 }
 
+#ifdef FROM_HALF
+static void run_from_half(const uint16_t *x, float *y, size_t n)
+{
+	uint16_t part[LANES] = {0};
+	size_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+		store(y + i, FROM_HALF(x + i));
+	if (i < n) {
+		memcpy(part, x + i, (n - i) * sizeof(*x));
+		store_some(y + i, FROM_HALF(part), n - i);
+	}
+}
+
+static void run_to_half(const float *x, uint16_t *y, size_t n)
+{
+	uint16_t part[LANES];
+	size_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+		TO_HALF(y + i, load(x + i));
+	if (i < n) {
+		TO_HALF(part, load_some(x + i, n - i));
+		memcpy(y + i, part, (n - i) * sizeof(*y));
+	}
+}
+#endif
+
 INLINE vec binary_vec(enum fast_binary op, vec x, vec y)
 {
 	switch (op) {

@@ -176,6 +176,7 @@ static const struct conv_way *choose_way(const struct conv *v)
 struct forming {
 	const struct conv *v;
 	const struct conv_way *way;
+	uint64_t nbytes;
 };
 
 static void fill_form(const struct kernel *k, const void *ctx, const void *in,
@@ -183,21 +184,27 @@ static void fill_form(const struct kernel *k, const void *ctx, const void *in,
 {
 	const struct forming *f = ctx;
 
-	f->way->form(k, f->v, in, out);
+	if (f->way->form)
+		f->way->form(k, f->v, in, out);
+	else
+		memcpy(out, in, f->nbytes);
 }
 
 static int get_weights(struct op_call *c, const struct conv *v,
 		       const struct conv_way *way, const float **out,
 		       struct err *e)
 {
-	struct forming f = {v, way};
+	struct forming f = {.v = v, .way = way};
 	struct op_form form = {.fill = fill_form, .ctx = &f};
 	const void *p;
 	int rc;
 
-	if (!way->form_size)
+	if (!way->form_size && c->in[1].dtype == DTYPE_F32)
 		return op_in_f32(c, 1, out, e);
-	form.nbytes = way->form_size(v) * sizeof(float);
+	/* What is no float32 yet shall not be converted in every call. */
+	f.nbytes = op_nelems(c, 1) * sizeof(float);
+	form.nbytes =
+		way->form_size ? way->form_size(v) * sizeof(float) : f.nbytes;
 	rc = op_form(c, 1, DTYPE_F32, &form, &p, e);
 	*out = p;
 	return rc;

@@ -7,6 +7,7 @@
  * stored.
  */
 #include "kernel/convert.h"
+#include "kernel/fast.h"
 
 #include "op/impl.h"
 
@@ -73,15 +74,35 @@ bool op_is_int(enum dtype t)
 	       dtype_info(t)->class == CLASS_UINT;
 }
 
+static void load_half(const uint16_t *src, float *dst, size_t n)
+{
+	const struct fast *f = fast_get();
+
+	if (f->from_half) {
+		f->from_half(src, dst, n);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		dst[i] = half_to_float(src[i]);
+}
+
+static void store_half(const float *src, uint16_t *dst, size_t n)
+{
+	const struct fast *f = fast_get();
+
+	if (f->to_half) {
+		f->to_half(src, dst, n);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		dst[i] = half_from_float(src[i]);
+}
+
 /* Stored elements as numbers; p is a stage, or src itself where it can be. */
 static const void *load(enum dtype t, const void *src, void *stage, size_t n)
 {
 	if (t == DTYPE_F16) {
-		const uint16_t *s = src;
-		float *d = stage;
-
-		for (size_t i = 0; i < n; i++)
-			d[i] = half_to_float(s[i]);
+		load_half(src, stage, n);
 		return stage;
 	}
 	if (op_compute_type(t) == t)
@@ -111,12 +132,15 @@ static void store_float(enum dtype t, const float *src, void *dst, size_t n,
 	const struct dtype_info *info = dtype_info(t);
 	uint8_t bits[STAGE], *d = info->block_elems == 1 ? dst : bits;
 
-	if (t == DTYPE_F16 || t == DTYPE_BF16) {
+	if (t == DTYPE_F16) {
+		store_half(src, dst, n);
+		return;
+	}
+	if (t == DTYPE_BF16) {
 		uint16_t *h = dst;
 
 		for (size_t i = 0; i < n; i++)
-			h[i] = t == DTYPE_F16 ? half_from_float(src[i])
-					      : bf16_from_float(src[i]);
+			h[i] = bf16_from_float(src[i]);
 		return;
 	}
 	for (size_t i = 0; i < n; i++)

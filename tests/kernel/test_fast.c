@@ -11,6 +11,7 @@
 #include "kernel/product.h"
 #include "kernel/winograd2.h"
 #include "kernel/winograd4.h"
+#include "modelfs/dtype.h"
 
 #include "../unit/check.h"
 #include "naive.h"
@@ -350,12 +351,41 @@ static void check_rows(size_t n)
 	free(want);
 }
 
+/* All of them, there and back; and what lies between two of them. */
+static void check_halves(void)
+{
+	const struct fast *f = fast_get();
+	uint16_t *h = malloc(65536 * sizeof(*h)), *back = malloc(131072);
+	float *x = malloc(65536 * sizeof(*x));
+	size_t wrong = 0;
+
+	for (size_t i = 0; i < 65536; i++)
+		h[i] = (uint16_t)i;
+	/* Not from the start: a part of a vector at both ends. */
+	f->from_half(h + 1, x + 1, 65535);
+	for (size_t i = 1; i < 65536; i++) {
+		float want = half_to_float(h[i]);
+
+		wrong += want != x[i] && !(isnan(want) && isnan(x[i]));
+		x[i] = isnan(want) ? 1 : want * 1.00048828125f;
+	}
+	f->to_half(x + 1, back + 1, 65535);
+	for (size_t i = 1; i < 65536; i++)
+		wrong += back[i] != half_from_float(x[i]);
+	CHECK_INT(wrong, 0);
+	free(h);
+	free(back);
+	free(x);
+}
+
 static void check_level(const char *name)
 {
 	if (!fast_force(name))
 		return;
 	check_products();
 	check_convs();
+	if (fast_get()->from_half)
+		check_halves();
 	for (int op = 0; op < FAST_MATH_COUNT; op++)
 		check_math((enum fast_math)op);
 	for (size_t n = 1; n < 3000; n = n * 3 + 1)
