@@ -19,8 +19,8 @@
 #define POSITIONS 36
 #define SIDE_MIN 24
 /* Images, and with fewer many weights, for which this is the faster one. */
-#define OUTS_MIN 2500
-#define WEIGHTS_MIN (256 * 256)
+#define OUTS_MIN 10000
+#define WEIGHTS_MIN (128 * 256)
 #define CHANNELS_MIN 8
 /* Floats of a band's numbers that still fit in a processor's cache. */
 #define BAND_MAX ((size_t)5 << 16)

@@ -88,8 +88,9 @@ class Net:
 
 
 def images(net):
-    x = net.conv("x", 3, 24, 7, stride=2)	   # wide, long windows
-    x = net.conv(x, 24, 24, 3)			   # Winograd, 4 x 4
+    x = net.conv("x", 3, 16, 7)			   # wide
+    x = net.conv(x, 16, 16, 3)			   # Winograd, 4 x 4
+    x = net.conv(x, 16, 24, 5, stride=2)	   # wide, long windows
     y = net.conv(x, 24, 72, 1, act="Clip")	   # read in place
     y = net.conv(y, 72, 72, 3, stride=2, groups=72, act="Clip")
     x = net.conv(y, 72, 40, 1, act="Relu")	   # columns
