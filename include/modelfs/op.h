@@ -96,6 +96,7 @@ void op_each(void (*fn)(const struct op *op, void *ctx), void *ctx);
  */
 struct op_env {
 	struct kernel kernel;
+	double form_seconds; /* grows by what op_form spends on new forms */
 	/*
 	 * Memory for a result, aligned to 64, its contents anything.  EFBIG
 	 * over the budget.

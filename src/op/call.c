@@ -8,6 +8,7 @@
 #include "op/call.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "op/impl.h"
 
@@ -208,29 +209,49 @@ int op_data_as(struct op_call *c, size_t i, enum dtype t, const void **out,
 	return get_as(c, i, t, true, out, e);
 }
 
+static double now_seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* A new form of input i; a reference. */
+static int make_form(struct op_call *c, size_t i, enum dtype t,
+		     const struct op_form *f, bool keep, struct blob **out,
+		     struct err *e)
+{
+	double start = now_seconds();
+	const void *in;
+	void *data;
+	int rc = get_as(c, i, t, !keep, &in, e);
+
+	if (rc == 0)
+		rc = alloc_blob(c, f->nbytes, out, &data, e);
+	if (rc < 0)
+		return rc;
+	f->fill(&c->env->kernel, f->ctx, in, data);
+	if (keep && !kernel_stopped(&c->env->kernel))
+		c->env->keep_form(c->env, c, i, *out);
+	c->env->form_seconds += now_seconds() - start;
+	return 0;
+}
+
 int op_form(struct op_call *c, size_t i, enum dtype t, const struct op_form *f,
 	    const void **out, struct err *e)
 {
 	bool constant = i < 64 && (c->constants >> i & 1) && c->env->find_form;
 	struct blob *b = constant ? c->env->find_form(c->env, c, i) : NULL;
-	const void *in;
-	void *data;
-	int rc;
+	int rc = 0;
 
-	if (b && b->size == f->nbytes) {
-		*out = blob_bytes(b);
-		return hold(c, b, e);
+	if (!b || b->size != f->nbytes) {
+		blob_unref(b);
+		rc = make_form(c, i, t, f, constant, &b, e);
 	}
-	blob_unref(b);
-	rc = get_as(c, i, t, !constant, &in, e);
-	if (rc == 0)
-		rc = alloc_blob(c, f->nbytes, &b, &data, e);
 	if (rc < 0)
 		return rc;
-	f->fill(&c->env->kernel, f->ctx, in, data);
-	if (constant && !kernel_stopped(&c->env->kernel))
-		c->env->keep_form(c->env, c, i, b);
-	*out = data;
+	*out = blob_bytes(b);
 	return hold(c, b, e);
 }
 

@@ -32,7 +32,7 @@ struct job {
 	struct group group; /* nodes that run with it, itself the last */
 	uint32_t epoch;
 	struct tensor *in, *captures, *out;
-	double seconds;
+	double seconds, form_seconds;
 	bool fails_always;
 };
 
@@ -228,21 +228,15 @@ static int gather(struct demand *d, struct job *j, struct err *e)
 	return rc;
 }
 
-/*
- * engine.lock held.  The time of a group is its first node's, which leaves no
- * bytes behind.
- */
-static void publish_group(struct demand *d, struct job *j)
+/* engine.lock held. */
+static void publish_node(struct run *r, node_id i, const struct job *j)
 {
-	uint32_t i;
+	struct node_state *s = &r->nodes[i];
 
-	for (i = 0; i + 1 < j->group.n; i++) {
-		struct node_state *s = &d->r->nodes[j->group.nodes[i]];
-
-		s->order = ++d->r->ncomputed;
-		s->seconds = i == 0 ? j->seconds : 0;
-		s->nbytes = 0;
-	}
+	s->order = ++r->ncomputed;
+	s->seconds = j ? j->seconds : 0;
+	s->form_seconds = j ? j->form_seconds : 0;
+	s->nbytes = 0;
 }
 
 /* engine.lock held. */
@@ -252,11 +246,10 @@ static void publish(struct demand *d, struct job *j)
 	struct node_state *s = &r->nodes[j->id];
 	uint32_t k;
 
-	publish_group(d, j);
-	s->order = ++r->ncomputed;
-	s->seconds = j->group.n > 1 ? 0 : j->seconds;
-	s->nbytes = 0;
-	r->seconds += j->seconds;
+	/* The time of a group is its first node's, the bytes its last one's. */
+	for (k = 0; k < j->group.n; k++)
+		publish_node(r, j->group.nodes[k], k == 0 ? j : NULL);
+	r->seconds += j->seconds + j->form_seconds;
 	for (k = 0; k < j->n->nout; k++) {
 		struct slot *slot;
 
@@ -411,6 +404,7 @@ static int evaluate(struct demand *d, struct job *j, struct err *e)
 	double start = now_seconds();
 	int rc;
 
+	d->env.base.form_seconds = 0;
 	j->in = calloc((size_t)j->n->nin + 1, sizeof(*j->in));
 	j->captures = calloc((size_t)j->n->ncaptures + 1, sizeof(*j->captures));
 	j->out = calloc((size_t)j->n->nout + 1, sizeof(*j->out));
@@ -422,7 +416,8 @@ static int evaluate(struct demand *d, struct job *j, struct err *e)
 	j->fails_always = is_lasting(rc);
 	if (rc < 0)
 		rc = node_error(rc, e);
-	j->seconds = now_seconds() - start;
+	j->form_seconds = d->env.base.form_seconds;
+	j->seconds = now_seconds() - start - j->form_seconds;
 	return rc;
 }
 

@@ -61,14 +61,14 @@ struct group {
 /* A model made ready to run; shared by its runs, lives with the engine. */
 struct program {
 	const struct model *model;
-	const struct op **ops;	/* per node; NULL: not supported */
+	const struct op **ops;	    /* per node; NULL: not supported */
 	struct follower *followers; /* per node: who alone reads its output */
-	struct cached *weights; /* per parameter; lock: engine */
+	struct cached *weights;	    /* per parameter; lock: engine */
 	/* Per node: a constant input as the operator wants it; lock: engine. */
 	struct cached *forms;
 	uint32_t nnodes;
-	uint32_t nweights;	/* the model may be gone before us */
-	struct map *subplans;	/* graph → struct subplan; lock: engine */
+	uint32_t nweights;    /* the model may be gone before us */
+	struct map *subplans; /* graph → struct subplan; lock: engine */
 	struct subplan *subplan_list;
 	struct program *next;
 };
@@ -77,8 +77,8 @@ struct program {
 struct subplan {
 	const struct graph *graph;
 	const struct op **ops;
-	bool *needed;	     /* per node: an output depends on it */
-	uint32_t *last_use;  /* per value: 1 + the last node that reads it */
+	bool *needed;	    /* per node: an output depends on it */
+	uint32_t *last_use; /* per value: 1 + the last node that reads it */
 	struct subplan *next;
 };
 
@@ -93,7 +93,7 @@ struct node_state {
 	bool is_busy;
 	uint32_t epoch; /* grows when what it reads has changed */
 	uint64_t order; /* of its last computation; 0: never computed */
-	double seconds;
+	double seconds, form_seconds; /* apart from each other */
 	uint64_t nbytes;
 	struct err *failure; /* owned; NULL: none */
 };
@@ -108,9 +108,9 @@ struct run {
 	struct slot *slots;	  /* per value */
 	struct node_state *nodes; /* per node */
 	struct cached *inner;	  /* per value of subgraphs; NULL: none yet */
-	uint64_t generation; /* grows with every bind and patch */
+	uint64_t generation;	  /* grows with every bind and patch */
 	uint64_t ncomputed;
-	unsigned nrunning;	/* demands under way */
+	unsigned nrunning; /* demands under way */
 	uint32_t plan_done, plan_total;
 	double seconds;
 	struct err failure; /* of the last demand; code 0: none */
@@ -149,8 +149,8 @@ void cache_touch(struct engine *en, struct cached *c);
 void cache_remove(struct engine *en, struct cached *c);
 
 /* program.c */
-int program_get(struct engine *en, const struct model *m,
-		struct program **out, struct err *e);
+int program_get(struct engine *en, const struct model *m, struct program **out,
+		struct err *e);
 void program_free(struct program *p);
 /* A parameter's tensor in memory; out owns a reference. */
 int program_weight(struct engine *en, struct program *p,
@@ -164,13 +164,11 @@ int program_weight_once(struct engine *en, struct program *p,
  * Node i's constant input in another form: a reference, or NULL; and where it
  * is kept.
  */
-struct blob *program_find_form(struct engine *en, struct program *p,
-			       node_id i);
+struct blob *program_find_form(struct engine *en, struct program *p, node_id i);
 void program_keep_form(struct engine *en, struct program *p, node_id i,
 		       struct blob *b);
-int program_subplan(struct engine *en, struct program *p,
-		    const struct graph *g, const struct subplan **out,
-		    struct err *e);
+int program_subplan(struct engine *en, struct program *p, const struct graph *g,
+		    const struct subplan **out, struct err *e);
 
 /* infer.c */
 /*
@@ -190,9 +188,9 @@ struct tensor infer_param(struct engine *en, struct program *p,
 /* What the file declares fills the gaps that inference leaves. */
 void infer_declared(const struct value *v, struct tensor *t);
 /* Types, shapes and small values of a node's outputs, which it owns. */
-void infer_node(struct exec_env *env, const struct op *op,
-		const struct node *n, const struct tensor *in,
-		const struct tensor *captures, struct tensor *out);
+void infer_node(struct exec_env *env, const struct op *op, const struct node *n,
+		const struct tensor *in, const struct tensor *captures,
+		struct tensor *out);
 
 /* infer_graph.c: op_env.infer_graph */
 int infer_graph(struct op_env *base, const struct op_call *c,
@@ -243,10 +241,9 @@ void plan_release_inputs(struct plan *p, const struct node *n);
 void exec_env_init(struct exec_env *env, struct engine *en,
 		   struct program *prog, const atomic_bool *stop);
 /* out: nout tensors, owned by the caller on success. */
-int exec_eval(struct exec_env *env, const struct op *op,
-	      const struct node *n, const struct tensor *in,
-	      const struct tensor *captures, struct tensor *out,
-	      struct err *e);
+int exec_eval(struct exec_env *env, const struct op *op, const struct node *n,
+	      const struct tensor *in, const struct tensor *captures,
+	      struct tensor *out, struct err *e);
 
 /* inner.c: values of subgraphs, by their number in the whole graph */
 /* engine.lock held.  The node's inputs have changed. */

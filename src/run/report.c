@@ -107,8 +107,7 @@ void run_status(struct run *r, struct text *out)
 			    r->plan_total);
 	text_printf(out, "computed\t%llu\n", (unsigned long long)r->ncomputed);
 	text_printf(out, "seconds\t%.6f\n", r->seconds);
-	text_printf(out, "bytes\t%llu\n",
-		    (unsigned long long)cached_nbytes(r));
+	text_printf(out, "bytes\t%llu\n", (unsigned long long)cached_nbytes(r));
 	if (r->failure.code)
 		text_printf(out, "error\t%s\n", r->failure.msg);
 	else if (r->g->broken)
@@ -138,9 +137,10 @@ static void profile_line(const struct run *r, uint32_t i, struct text *out)
 	if (n->nout > 0 && n->out[0] != NO_VALUE)
 		shape_format(&r->slots[n->out[0]].value.t.shape, shape,
 			     sizeof(shape));
-	text_printf(out, "%s\t%s\t%s\t%.6f\t%llu\n", n->name, n->type, shape,
-		    r->nodes[i].seconds,
-		    (unsigned long long)r->nodes[i].nbytes);
+	text_printf(out, "%s\t%s\t%s\t%.6f\t%llu\t%.6f\n", n->name, n->type,
+		    shape, r->nodes[i].seconds,
+		    (unsigned long long)r->nodes[i].nbytes,
+		    r->nodes[i].form_seconds);
 }
 
 void run_profile(struct run *r, struct text *out)

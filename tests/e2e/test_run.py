@@ -396,6 +396,9 @@ def status_and_log():
         assert len(text(run, "log").splitlines()) >= 1
         rows = text(run, "profile").splitlines()
         assert any("Conv" in r for r in rows)
+        for r in rows:
+            name, op, shape, seconds, nbytes, forming = r.split("\t")
+            assert float(seconds) >= 0 and float(forming) >= 0, r
 
 
 @case
