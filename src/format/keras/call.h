@@ -3,6 +3,7 @@
  * call - one call of a layer, to be made of operators of ONNX.
  *
  *	graph.c		models, layers and what goes into them
+ *	values.c	values by their names, variables by their layers
  *	inbound.c	the connections that a configuration lists
  *	layers.c	which function makes which layer; dense layers
  *	arrays.c	layers that move or join numbers
@@ -22,6 +23,8 @@
 
 #include "format/keras/keras.h"
 #include "format/steps.h"
+
+struct text;
 
 /* Inputs of one call, numbers included. */
 #define KERAS_INPUTS_MAX 4096
@@ -68,6 +71,33 @@ struct keras_call {
 
 /* Makes the layer's nodes: 1; 0 when it cannot. */
 typedef int (*keras_make)(struct keras_call *c, struct err *e);
+
+struct keras_scope { /* one model, in one place */
+	struct keras_graph *kg;
+	const struct json *model;
+	struct module *module; /* of its nodes */
+	struct module *owner;  /* of its variables: that of the first call */
+	struct span prefix;    /* "" or "encoder/" */
+	int depth;
+};
+
+/* Outputs of one call. */
+#define KERAS_OUTPUTS_MAX 64
+
+/* ---- values.c ---- */
+/* Lists every variable under the layers it is in. */
+int keras_list_weights(struct keras_graph *kg, struct err *e);
+/* "encoder/dense#1:2" */
+int keras_value_name(struct keras_scope *s, const char *layer, int64_t node,
+		     int64_t tensor, struct text *out, struct err *e);
+int keras_find_value(struct keras_scope *s, const struct keras_input *in,
+		     value_id *out, struct err *e);
+/* The number of axes; -1: not known. */
+int keras_rank(const struct keras_graph *kg, value_id v);
+int keras_set_rank(struct keras_graph *kg, value_id v, int rank, struct err *e);
+/* Remembers how many outputs of a call connections ask for. */
+int keras_note_uses(struct keras_scope *s, const struct json *connections,
+		    struct err *e);
 
 /* ---- graph.c ---- */
 /* The graph of a model whose weights are in the tree already. */

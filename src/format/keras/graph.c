@@ -22,150 +22,6 @@
 
 /* Calls of layers in one graph, models within models included. */
 #define CALLS_MAX 100000u
-/* Of the names that these make. */
-#define NAMES_MAX ((uint64_t)64 << 20)
-#define OUTPUTS_MAX 64
-/* How far up a variable is listed. */
-#define ANCESTORS_MAX 6
-
-struct scope { /* one model, in one place */
-	struct keras_graph *kg;
-	const struct json *model;
-	struct module *module; /* of its nodes */
-	struct module *owner;  /* of its variables: that of the first call */
-	struct span prefix;    /* "" or "encoder/" */
-	int depth;
-};
-
-/* ---- variables by the layer they are in ---- */
-
-static int list_weight(struct keras_graph *kg, const struct module *mod,
-		       const char *first, const struct param *p, struct err *e)
-{
-	size_t nfirst = first ? strlen(first) + 1 : 0;
-	size_t len = sizeof(mod->id) + nfirst + p->name_len;
-	char *key = arena_alloc(kg->m->arena, len + 1);
-	int rc;
-
-	if (!key)
-		return err_nomem(e, len);
-	memcpy(key, &mod->id, sizeof(mod->id));
-	if (first)
-		snprintf(key + sizeof(mod->id), nfirst + 1, "%s/", first);
-	memcpy(key + sizeof(mod->id) + nfirst, p->name, p->name_len);
-	rc = map_add(kg->weights, key, len, (uint64_t)p->id + 1);
-	return rc == -ENOMEM ? err_nomem(e, len) : 0;
-}
-
-/* Of what lies deeper, also with the first module on the way. */
-static int list_weights(struct keras_graph *kg, struct err *e)
-{
-	int rc = 0;
-
-	for (uint32_t i = 0; rc == 0 && i < kg->m->nparams; i++) {
-		const struct param *p = kg->m->params[i];
-		const struct module *at = p->module, *below = NULL;
-
-		if (p->kind == PARAM_SLOT || p->name_len > 64)
-			continue;
-		for (int up = 0; rc == 0 && at && up < ANCESTORS_MAX; up++) {
-			rc = list_weight(kg, at, NULL, p, e);
-			if (rc == 0 && below)
-				rc = list_weight(kg, at, below->name, p, e);
-			below = at;
-			at = at->parent;
-		}
-	}
-	return rc;
-}
-
-/* ---- values ---- */
-
-static int value_name(struct scope *s, const char *layer, int64_t node,
-		      int64_t tensor, struct text *out, struct err *e)
-{
-	text_add_bytes(out, s->prefix.p, s->prefix.len);
-	text_add(out, layer);
-	if (node > 0)
-		text_printf(out, "#%lld", (long long)node);
-	if (tensor > 0)
-		text_printf(out, ":%lld", (long long)tensor);
-	s->kg->bytes += out->len;
-	if (s->kg->bytes > NAMES_MAX)
-		return err_set(e, EFBIG, "names are too long");
-	return out->failed ? err_nomem(e, 0) : 0;
-}
-
-static int find_value(struct scope *s, const struct keras_input *in,
-		      value_id *out, struct err *e)
-{
-	struct text name = {0};
-	int rc = value_name(s, in->layer, in->node, in->tensor, &name, e);
-
-	if (rc == 0)
-		rc = graph_value(s->kg->g, name.p, name.len, out, e);
-	text_free(&name);
-	return rc;
-}
-
-static int rank_of(const struct keras_graph *kg, value_id v)
-{
-	uint64_t rank;
-
-	return map_get(kg->ranks, &v, sizeof(v), &rank) ? (int)rank : -1;
-}
-
-static int set_rank(struct keras_graph *kg, value_id v, int rank, struct err *e)
-{
-	value_id *key;
-
-	if (rank < 0)
-		return 0;
-	key = arena_alloc(kg->m->arena, sizeof(*key));
-	if (!key)
-		return err_nomem(e, sizeof(*key));
-	*key = v;
-	return map_set(kg->ranks, key, sizeof(*key), (uint64_t)rank) < 0
-		       ? err_nomem(e, 0)
-		       : 0;
-}
-
-/* Remembers how many outputs of a call anybody asks for. */
-static int note_use(struct scope *s, const struct keras_input *in,
-		    struct err *e)
-{
-	struct text name = {0};
-	uint64_t before = 0;
-	char *key = NULL;
-	int rc = 0;
-
-	if (!in->layer || in->tensor == 0 || in->tensor >= OUTPUTS_MAX)
-		return 0;
-	rc = value_name(s, in->layer, in->node, 0, &name, e);
-	if (rc == 0)
-		key = arena_strndup(s->kg->m->arena, name.p, name.len);
-	if (rc == 0 && !key)
-		rc = err_nomem(e, name.len);
-	if (rc == 0)
-		map_get(s->kg->uses, key, name.len, &before);
-	if (rc == 0 && before <= (uint64_t)in->tensor &&
-	    map_set(s->kg->uses, key, name.len, (uint64_t)in->tensor + 1) < 0)
-		rc = err_nomem(e, name.len);
-	text_free(&name);
-	return rc;
-}
-
-static int note_uses(struct scope *s, const struct json *connections,
-		     struct err *e)
-{
-	struct keras_inputs in = {0};
-	int rc = keras_collect(&in, connections, e);
-
-	for (size_t i = 0; rc == 0 && i < in.n; i++)
-		rc = note_use(s, &in.v[i], e);
-	free(in.v);
-	return rc;
-}
 
 /* ---- inputs ---- */
 
@@ -199,8 +55,8 @@ static enum dtype given_type(const struct json *layer)
 }
 
 /* What a user hands in, of the shape that some layer says. */
-static int add_input(struct scope *s, value_id v, const struct json *layer,
-		     struct err *e)
+static int add_input(struct keras_scope *s, value_id v,
+		     const struct json *layer, struct err *e)
 {
 	const struct json *dims = given_shape(layer);
 	struct tensor t = {.dtype = given_type(layer)};
@@ -219,18 +75,18 @@ static int add_input(struct scope *s, value_id v, const struct json *layer,
 	}
 	if (rc == 0)
 		rc = graph_declare(s->kg->g, v, &t, NULL, e);
-	return rc < 0 ? rc : set_rank(s->kg, v, t.shape.rank, e);
+	return rc < 0 ? rc : keras_set_rank(s->kg, v, t.shape.rank, e);
 }
 
 /* ---- one call ---- */
 
 /* The call's name, and its module: for all but the first, one of its own. */
-static int name_call(struct scope *s, struct keras_call *c, const char *layer,
-		     int64_t node, struct err *e)
+static int name_call(struct keras_scope *s, struct keras_call *c,
+		     const char *layer, int64_t node, struct err *e)
 {
 	struct text name = {0};
 	char own[32];
-	int rc = value_name(s, layer, node, 0, &name, e);
+	int rc = keras_value_name(s, layer, node, 0, &name, e);
 
 	c->at.m = s->kg->m;
 	c->at.g = s->kg->g;
@@ -253,7 +109,7 @@ static int name_call(struct scope *s, struct keras_call *c, const char *layer,
 			    e);
 }
 
-static int find_outputs(struct scope *s, struct keras_call *c,
+static int find_outputs(struct keras_scope *s, struct keras_call *c,
 			const char *layer, int64_t node, value_id *out,
 			struct err *e)
 {
@@ -262,10 +118,10 @@ static int find_outputs(struct scope *s, struct keras_call *c,
 	int rc = 0;
 
 	map_get(s->kg->uses, c->at.name.p, c->at.name.len, &n);
-	c->nout = n < OUTPUTS_MAX ? (uint32_t)n : OUTPUTS_MAX;
+	c->nout = n < KERAS_OUTPUTS_MAX ? (uint32_t)n : KERAS_OUTPUTS_MAX;
 	for (uint32_t i = 0; rc == 0 && i < c->nout; i++) {
 		at.tensor = i;
-		rc = find_value(s, &at, &out[i], e);
+		rc = keras_find_value(s, &at, &out[i], e);
 	}
 	c->out = out;
 	return rc;
@@ -307,19 +163,20 @@ static int add_identity(struct keras_call *c, const char *what, value_id in,
 	return steps_node(&c->at, &n, e);
 }
 
-static int add_model(struct scope *outer, const struct json *model,
+static int add_model(struct keras_scope *outer, const struct json *model,
 		     struct keras_call *c, struct err *e);
 
-static int add_call(struct scope *s, const struct json *layer, const char *name,
-		    int64_t node, struct keras_call *c, struct err *e)
+static int add_call(struct keras_scope *s, const struct json *layer,
+		    const char *name, int64_t node, struct keras_call *c,
+		    struct err *e)
 {
-	value_id out[OUTPUTS_MAX];
+	value_id out[KERAS_OUTPUTS_MAX];
 	int rc = name_call(s, c, name, node, e);
 
 	c->kg = s->kg;
 	c->config = config_of(layer);
 	c->class = keras_class(layer) ? keras_class(layer) : "Layer";
-	c->rank = c->nin > 0 ? rank_of(s->kg, c->in[0]) : -1;
+	c->rank = c->nin > 0 ? keras_rank(s->kg, c->in[0]) : -1;
 	c->out_rank = c->rank;
 	if (rc == 0)
 		rc = find_outputs(s, c, name, node, out, e);
@@ -335,13 +192,13 @@ static int add_call(struct scope *s, const struct json *layer, const char *name,
 		rc = add_plain(c, e);
 	if (rc < 0)
 		return err_wrap(e, "layer %s", c->at.name.p);
-	return set_rank(s->kg, out[0], c->out_rank, e);
+	return keras_set_rank(s->kg, out[0], c->out_rank, e);
 }
 
 /* ---- Functional ---- */
 
 /* The tensors among a call's inputs, as values. */
-static int resolve(struct scope *s, const struct keras_inputs *given,
+static int resolve(struct keras_scope *s, const struct keras_inputs *given,
 		   value_id **out, uint32_t *n, struct err *e)
 {
 	value_id *v = calloc(given->n + 1, sizeof(*v));
@@ -350,7 +207,7 @@ static int resolve(struct scope *s, const struct keras_inputs *given,
 
 	for (size_t i = 0; rc == 0 && i < given->n; i++)
 		if (given->v[i].layer)
-			rc = find_value(s, &given->v[i], &v[count++], e);
+			rc = keras_find_value(s, &given->v[i], &v[count++], e);
 	if (rc < 0) {
 		free(v);
 		return rc;
@@ -360,7 +217,7 @@ static int resolve(struct scope *s, const struct keras_inputs *given,
 	return 0;
 }
 
-static int add_functional_call(struct scope *s, const struct json *layer,
+static int add_functional_call(struct keras_scope *s, const struct json *layer,
 			       const char *name, int64_t node,
 			       const struct json *connections, struct err *e)
 {
@@ -395,20 +252,21 @@ static bool is_input_layer(const struct json *layer)
 	return class && strcmp(class, "InputLayer") == 0;
 }
 
-static int note_all(struct scope *s, const struct json *layers, struct err *e)
+static int note_all(struct keras_scope *s, const struct json *layers,
+		    struct err *e)
 {
 	const struct json *ends =
 		json_member(config_of(s->model), "output_layers");
-	int rc = note_uses(s, ends, e);
+	int rc = keras_note_uses(s, ends, e);
 
 	for (size_t i = 0; rc == 0 && i < json_count(layers); i++)
-		rc = note_uses(
+		rc = keras_note_uses(
 			s, json_member(json_item(layers, i), "inbound_nodes"),
 			e);
 	return rc;
 }
 
-static int add_functional_layer(struct scope *s, const struct json *layer,
+static int add_functional_layer(struct keras_scope *s, const struct json *layer,
 				struct err *e)
 {
 	const struct json *nodes = json_member(layer, "inbound_nodes");
@@ -424,13 +282,13 @@ static int add_functional_layer(struct scope *s, const struct json *layer,
 }
 
 /* The i-th input of a model: from outside, or what the caller hands in. */
-static int bind_input(struct scope *s, const struct json *layer,
+static int bind_input(struct keras_scope *s, const struct json *layer,
 		      const struct keras_input *in, uint32_t i,
 		      struct keras_call *caller, struct err *e)
 {
 	struct keras_call c = {.given = NULL};
 	value_id v;
-	int rc = find_value(s, in, &v, e);
+	int rc = keras_find_value(s, in, &v, e);
 
 	if (rc < 0 || s->kg->g->values[v].is_input)
 		return rc;
@@ -442,7 +300,8 @@ static int bind_input(struct scope *s, const struct json *layer,
 	if (rc == 0)
 		rc = add_identity(&c, NULL, caller->in[i], &v, e);
 	return rc < 0 ? rc
-		      : set_rank(s->kg, v, rank_of(s->kg, caller->in[i]), e);
+		      : keras_set_rank(s->kg, v,
+				       keras_rank(s->kg, caller->in[i]), e);
 }
 
 /* Name → index in the list, of the layers that stand for inputs. */
@@ -459,7 +318,7 @@ static int index_inputs(const struct json *layers, struct map *index,
 	return 0;
 }
 
-static int bind_inputs(struct scope *s, const struct json *layers,
+static int bind_inputs(struct keras_scope *s, const struct json *layers,
 		       struct keras_call *caller, struct err *e)
 {
 	struct keras_inputs in = {0};
@@ -484,7 +343,7 @@ static int bind_inputs(struct scope *s, const struct json *layers,
 }
 
 /* A value of the model as its i-th output. */
-static int bind_output(struct scope *s, value_id v, uint32_t i,
+static int bind_output(struct keras_scope *s, value_id v, uint32_t i,
 		       struct keras_call *caller, struct err *e)
 {
 	char what[32];
@@ -498,12 +357,12 @@ static int bind_output(struct scope *s, value_id v, uint32_t i,
 		return 0;
 	snprintf(what, sizeof(what), "output_%u", i);
 	if (i == 0)
-		caller->out_rank = rank_of(s->kg, v);
+		caller->out_rank = keras_rank(s->kg, v);
 	return add_identity(caller, caller->nout > 1 ? what : NULL, v,
 			    &caller->out[i], e);
 }
 
-static int bind_outputs(struct scope *s, struct keras_call *caller,
+static int bind_outputs(struct keras_scope *s, struct keras_call *caller,
 			struct err *e)
 {
 	struct keras_inputs out = {0};
@@ -514,7 +373,7 @@ static int bind_outputs(struct scope *s, struct keras_call *caller,
 	for (size_t i = 0; rc == 0 && i < out.n; i++) {
 		if (!out.v[i].layer)
 			continue;
-		rc = find_value(s, &out.v[i], &v, e);
+		rc = keras_find_value(s, &out.v[i], &v, e);
 		if (rc == 0)
 			rc = bind_output(s, v, (uint32_t)i, caller, e);
 	}
@@ -522,7 +381,7 @@ static int bind_outputs(struct scope *s, struct keras_call *caller,
 	return rc;
 }
 
-static int add_functional(struct scope *s, const struct json *layers,
+static int add_functional(struct keras_scope *s, const struct json *layers,
 			  struct keras_call *caller, struct err *e)
 {
 	int rc = note_all(s, layers, e);
@@ -537,7 +396,7 @@ static int add_functional(struct scope *s, const struct json *layers,
 /* ---- Sequential ---- */
 
 /* What the first layer is given, called as Keras calls it. */
-static int first_value(struct scope *s, const struct json *layers,
+static int first_value(struct keras_scope *s, const struct json *layers,
 		       value_id *out, struct err *e)
 {
 	const struct json *first = json_item(layers, 0);
@@ -549,12 +408,12 @@ static int first_value(struct scope *s, const struct json *layers,
 	text_printf(&given, "%s%s", name ? name : "layer",
 		    is_input_layer(first) ? "" : "_input");
 	in.layer = given.p;
-	rc = given.failed ? err_nomem(e, 0) : find_value(s, &in, out, e);
+	rc = given.failed ? err_nomem(e, 0) : keras_find_value(s, &in, out, e);
 	text_free(&given);
 	return rc;
 }
 
-static int begin_sequence(struct scope *s, const struct json *layers,
+static int begin_sequence(struct keras_scope *s, const struct json *layers,
 			  struct keras_call *caller, value_id *out,
 			  struct err *e)
 {
@@ -571,7 +430,7 @@ static int begin_sequence(struct scope *s, const struct json *layers,
 	return add_input(s, *out, first, e);
 }
 
-static int add_sequence(struct scope *s, const struct json *layers,
+static int add_sequence(struct keras_scope *s, const struct json *layers,
 			struct keras_call *caller, struct err *e)
 {
 	value_id at;
@@ -588,15 +447,17 @@ static int add_sequence(struct scope *s, const struct json *layers,
 			continue;
 		rc = add_call(s, layer, name, 0, &c, e);
 		if (rc == 0)
-			rc = find_value(s, &(struct keras_input){.layer = name},
-					&at, e);
+			rc = keras_find_value(
+				s, &(struct keras_input){.layer = name}, &at,
+				e);
 	}
 	return rc == 0 ? bind_output(s, at, 0, caller, e) : rc;
 }
 
 /* ---- models ---- */
 
-static int add_scope(struct scope *s, struct keras_call *caller, struct err *e)
+static int add_scope(struct keras_scope *s, struct keras_call *caller,
+		     struct err *e)
 {
 	const struct json *layers = keras_layers(s->model);
 	bool is_sequence = !json_member(config_of(s->model), "output_layers");
@@ -607,10 +468,10 @@ static int add_scope(struct scope *s, struct keras_call *caller, struct err *e)
 			   : add_functional(s, layers, caller, e);
 }
 
-static int add_model(struct scope *outer, const struct json *model,
+static int add_model(struct keras_scope *outer, const struct json *model,
 		     struct keras_call *c, struct err *e)
 {
-	struct scope s = *outer;
+	struct keras_scope s = *outer;
 	struct text prefix = {0};
 	int rc;
 
@@ -627,7 +488,7 @@ static int add_model(struct scope *outer, const struct json *model,
 	if (!s.prefix.p)
 		return err_nomem(e, 0);
 	rc = add_scope(&s, c, e);
-	return rc < 0 ? rc : set_rank(s.kg, c->out[0], c->out_rank, e);
+	return rc < 0 ? rc : keras_set_rank(s.kg, c->out[0], c->out_rank, e);
 }
 
 /* True when any layer, however deep, makes steps to be left out. */
@@ -653,17 +514,17 @@ int keras_graph(struct model *m, const struct json *config, int version,
 				 .weights = map_new(),
 				 .uses = map_new(),
 				 .ranks = map_new()};
-	struct scope s = {.kg = &kg,
-			  .model = config,
-			  .module = model_root(m),
-			  .owner = model_root(m),
-			  .prefix = {"", 0}};
+	struct keras_scope s = {.kg = &kg,
+				.model = config,
+				.module = model_root(m),
+				.owner = model_root(m),
+				.prefix = {"", 0}};
 	int rc = kg.weights && kg.uses && kg.ranks ? 0 : err_nomem(e, 0);
 
 	if (rc == 0 && json_count(keras_layers(config)) > 0) {
 		m->graph = kg.g = graph_new(m->arena, NULL, "");
 		kg.has_masks = makes_masks(config, 0);
-		rc = kg.g ? list_weights(&kg, e) : err_nomem(e, 0);
+		rc = kg.g ? keras_list_weights(&kg, e) : err_nomem(e, 0);
 		if (rc == 0)
 			rc = add_scope(&s, NULL, e);
 	}

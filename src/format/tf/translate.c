@@ -173,6 +173,8 @@ int tf_translate(struct tf_body *b, const struct tf_call *c, struct err *e)
 		rc = tf_translate_image(&k, e);
 	if (rc == 0)
 		rc = tf_translate_shape(&k, e);
+	if (rc == 0)
+		rc = tf_translate_math(&k, e);
 	if (rc > 0 && model_type(b->t->m, c->module, type.p, type.len) < 0)
 		return err_nomem(e, 0);
 	return rc;

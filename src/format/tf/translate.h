@@ -24,6 +24,7 @@ float tf_number(const struct tf_make *k, const char *name, float def);
 /* 1: done, 0: not theirs, or not in a form that ONNX has. */
 int tf_translate_array(struct tf_make *k, struct err *e);
 int tf_translate_image(struct tf_make *k, struct err *e);
+int tf_translate_math(struct tf_make *k, struct err *e);
 int tf_translate_shape(struct tf_make *k, struct err *e);
 
 #endif

@@ -497,98 +497,29 @@ static int reduce_bool(struct tf_make *k, struct err *e)
 	return rc < 0 ? rc : cast_last(k, v, ONNX_BOOL, e);
 }
 
-/* ---- arithmetic that ONNX has in parts ---- */
-
-static bool is_float(const struct tf_make *k)
-{
-	int64_t code = type_code(k, "T", 1);
-
-	return code == 1 || code == 10 || code == 11;
-}
-
-/* Of whole numbers: what is left by Mod, whose sign is the divisor's. */
-static int floor_div(struct tf_make *k, struct err *e)
-{
-	value_id in[2] = {NO_VALUE, NO_VALUE}, v;
-	int rc;
-
-	if (k->call->nin != 2)
-		return 0;
-	in[0] = k->call->in[0];
-	in[1] = k->call->in[1];
-	if (is_float(k)) {
-		rc = steps_make(&k->at, "quotient", "Div", in[0], in[1], &v, e);
-		return rc < 0 ? rc : finish(k, "Floor", 0, &v, 1, NULL, 0, e);
-	}
-	rc = steps_make(&k->at, "rest", "Mod", in[0], in[1], &v, e);
-	if (rc == 0)
-		rc = steps_make(&k->at, "multiple", "Sub", in[0], v, &in[0], e);
-	return rc < 0 ? rc : finish(k, "Div", 0, in, 2, NULL, 0, e);
-}
-
-static int floor_mod(struct tf_make *k, struct err *e)
-{
-	value_id in[2] = {NO_VALUE, NO_VALUE}, v;
-	int rc;
-
-	if (k->call->nin != 2)
-		return 0;
-	in[0] = k->call->in[0];
-	in[1] = k->call->in[1];
-	if (!is_float(k))
-		return finish(k, "Mod", 0, in, 2, NULL, 0, e);
-	rc = steps_make(&k->at, "quotient", "Div", in[0], in[1], &v, e);
-	if (rc == 0)
-		rc = steps_make(&k->at, "floor", "Floor", v, NO_VALUE, &v, e);
-	if (rc == 0)
-		rc = steps_make(&k->at, "multiple", "Mul", v, in[1], &in[1], e);
-	return rc < 0 ? rc : finish(k, "Sub", 0, in, 2, NULL, 0, e);
-}
-
-static int add_n(struct tf_make *k, struct err *e)
-{
-	return finish(k, "Sum", 0, k->call->in, k->call->nin, NULL, 0, e);
-}
-
-static int clip(struct tf_make *k, struct err *e)
-{
-	return k->call->nin == 3
-		       ? finish(k, "Clip", 0, k->call->in, 3, NULL, 0, e)
-		       : 0;
-}
-
-static int einsum(struct tf_make *k, struct err *e)
-{
-	const Tf__AttrValue *v = tf_attr(k->call->node, "equation");
-	struct span text;
-	struct attr a;
-	int rc;
-
-	if (!v || !v->has_s)
-		return 0;
-	rc = tf_copy(k->body->t, tf_span(&v->s), &text, e);
-	if (rc < 0)
-		return rc;
-	a = attr_set_text("equation", text.p);
-	return finish(k, "Einsum", 0, k->call->in, k->call->nin, &a, 1, e);
-}
-
 static const struct {
 	const char *op;
 	int (*make)(struct tf_make *k, struct err *e);
 } makers[] = {
-	{"AddN", add_n},	 {"All", reduce_bool},
-	{"Any", reduce_bool},	 {"ArgMax", arg_extreme},
-	{"ArgMin", arg_extreme}, {"ClipByValue", clip},
-	{"Cumsum", cumsum},	 {"Einsum", einsum},
-	{"Fill", fill},		 {"FloorDiv", floor_div},
-	{"FloorMod", floor_mod}, {"GatherNd", gather_nd},
-	{"OneHot", one_hot},	 {"OnesLike", ones_like},
-	{"Range", range},	 {"Rank", rank},
-	{"Size", size},		 {"Slice", slice},
-	{"SplitV", split_v},	 {"StridedSlice", strided_slice},
-	{"Tile", tile},		 {"TopKV2", top_k},
-	{"Unpack", unpack},	 {"ZerosLike", zeros_like},
+	{"All", reduce_bool},
+	{"Any", reduce_bool},
+	{"ArgMax", arg_extreme},
+	{"ArgMin", arg_extreme},
+	{"Cumsum", cumsum},
+	{"Fill", fill},
+	{"GatherNd", gather_nd},
+	{"OneHot", one_hot},
+	{"OnesLike", ones_like},
+	{"Range", range},
+	{"Rank", rank},
+	{"Size", size},
+	{"Slice", slice},
+	{"SplitV", split_v},
+	{"StridedSlice", strided_slice},
+	{"Tile", tile},
+	{"TopKV2", top_k},
+	{"Unpack", unpack},
+	{"ZerosLike", zeros_like},
 };
 
 int tf_translate_shape(struct tf_make *k, struct err *e)

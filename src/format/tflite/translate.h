@@ -4,6 +4,7 @@
  *
  *	translate.c	which function makes which; arithmetic
  *	quantize.c	quantised values around operators on floats
+ *	dynamic.c	floats by integers
  *	images.c	convolution, pooling, resizing
  *	matrices.c	products and recurrent layers
  *	arrays.c	operators that move numbers
@@ -99,6 +100,8 @@ int tflite_make_dequantize(struct tflite_make *k, struct err *e);
 bool tflite_is_hybrid(const struct tflite_make *k);
 /* The kernel's scales, one or one for each channel. */
 int tflite_kernel_scale(struct tflite_make *k, value_id *out, struct err *e);
+
+/* ---- dynamic.c ---- */
 /*
  * Floats as the whole numbers that the runtime makes of them while it runs,
  * each by the range over its last naxes axes, and the factor to undo it.
