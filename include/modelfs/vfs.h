@@ -53,6 +53,12 @@ void vfs_totals(struct vfs *v, struct text *out);
 int vfs_lookup(struct vfs *v, vfs_ino dir, const char *name, bool may_wait,
 	       const atomic_bool *cancel, vfs_ino *out, struct err *e);
 
+/*
+ * Numbers in a run are used again when it has ended, with another generation:
+ * number and generation together never stand for two things.
+ */
+uint64_t vfs_generation(struct vfs *v, vfs_ino ino);
+
 /* The directory above; of the root, the root. */
 int vfs_parent(struct vfs *v, vfs_ino dir, vfs_ino *out, struct err *e);
 

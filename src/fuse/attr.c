@@ -29,6 +29,7 @@ int fill_entry(struct vfs *v, vfs_ino ino, bool may_wait,
 	if (rc < 0)
 		return rc;
 	ent->ino = ino;
+	ent->generation = vfs_generation(v, ino);
 	ent->attr_timeout = attr_timeout(v, ino);
 	ent->entry_timeout = FOREVER;
 	return 0;

@@ -127,6 +127,7 @@ struct vrun {
 	struct upload *uploads;
 	uint32_t next_upload;
 	time_t created;
+	uint64_t generation;
 };
 
 #define RUNS_MAX 16000
@@ -141,6 +142,7 @@ struct vfs {
 	pthread_mutex_t lock;
 	struct vrun *runs; /* by number */
 	uint32_t nruns, cap_runs, next_run;
+	uint64_t nmade; /* runs that ever were */
 };
 
 /* ---- trees.c ---- */

@@ -91,8 +91,10 @@ int vfs_mkdir(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,
 	}
 	pthread_mutex_lock(&v->lock);
 	n = free_number(v);
-	if (n >= 0)
+	if (n >= 0) {
+		new.generation = ++v->nmade;
 		v->runs[n] = new;
+	}
 	pthread_mutex_unlock(&v->lock);
 	if (n < 0) {
 		run_unref(new.run);
@@ -103,6 +105,20 @@ int vfs_mkdir(struct vfs *v, vfs_ino dir, const char *name, vfs_ino *out,
 					 .area = AREA_RUN,
 					 .run = (uint32_t)n});
 	return 0;
+}
+
+uint64_t vfs_generation(struct vfs *v, vfs_ino ino)
+{
+	struct place p = place_of(v, ino);
+	uint64_t generation = 0;
+
+	if (!place_is_in_run(&p))
+		return 0;
+	pthread_mutex_lock(&v->lock);
+	if (p.run < v->nruns)
+		generation = v->runs[p.run].generation;
+	pthread_mutex_unlock(&v->lock);
+	return generation;
 }
 
 /* vfs.lock held. */

@@ -86,6 +86,31 @@ def runs_come_and_go_while_others_read():
 
 
 @case
+def numbers_of_runs_are_used_again():
+    """There are 16000; what is held of an old run must not be in the way."""
+    with mounted(ONNX) as mnt:
+        os.mkdir(mnt + "/run/old")
+        write(mnt + "/run/old/in/image.npy", read(IMAGE))
+        held = [os.open(mnt + "/run/old/" + d, os.O_RDONLY) for d in
+                ["", "in", "out", "in/image.npy"]]
+        os.rmdir(mnt + "/run/old")
+        for _ in range(15990):
+            os.mkdir(mnt + "/run/x")
+            os.rmdir(mnt + "/run/x")
+        for i in range(40):
+            name = mnt + "/run/y%d" % i
+            os.mkdir(name)
+            same(write(name + "/in/image.npy", read(IMAGE)), 0, i)
+            same(len(read(name, "out/prob")), 40)
+            os.rmdir(name)
+        for fd in held:
+            try:
+                os.close(fd)
+            except OSError as e:
+                same(e.errno, errno.EIO)
+
+
+@case
 def two_writers_and_small_pieces():
     with mounted(ONNX) as mnt:
         run = mnt + "/run/x"
