@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct format;
+struct model;
 struct source;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -25,5 +26,11 @@ struct source *fuzz_source(const uint8_t *data, size_t size);
  * looks at everything that came out of it.
  */
 void fuzz_format(const struct format *f, const uint8_t *data, size_t size);
+
+/*
+ * Takes a sealed model and walks its tree as a user would: what is listed is
+ * found, has attributes, and can be opened or says why not.
+ */
+void fuzz_walk(struct model *m);
 
 #endif

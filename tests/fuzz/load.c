@@ -90,9 +90,11 @@ static void load(const struct format *f, struct source *src, bool lenient)
 			check_param(m->params[i]);
 		if (m->graph)
 			check_graph(m->graph);
-	} else if (e.code == 0 || e.msg[0] == '\0') {
-		abort(); /* a failure without a reason */
+		fuzz_walk(m);
+		return;
 	}
+	if (e.code == 0 || e.msg[0] == '\0')
+		abort(); /* a failure without a reason */
 	model_free(m);
 }
 
