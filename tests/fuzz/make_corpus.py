@@ -33,6 +33,7 @@ import ggml  # noqa: E402
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "e2e"))
 import test_keras as keras  # noqa: E402
+from flat_recipe import Flat  # noqa: E402
 
 TOP = sys.argv[1]
 
@@ -545,63 +546,6 @@ def seeds_hdf5():
         f["c"] = numpy.array([1 + 2j], "<c8")
         f["b"] = numpy.array([True])
     put("hdf5", "tree", file.getvalue())
-
-
-class Flat:
-    """A FlatBuffer written front to back: children follow their table."""
-
-    def __init__(self):
-        self.data = bytearray(b"\0\0\0\0TFL3")
-        self.fixes = []
-
-    def table(self, fields):
-        """fields: {id: (format, value) or a function that writes a child}"""
-        size = 4 + 8 * len(fields)
-        last = max(fields, default=-1) + 1
-        self.data += bytes(-len(self.data) % 4)
-        vtable = len(self.data)
-        self.data += struct.pack("<HH", 4 + 2 * last, size)
-        for i in range(last):
-            order = sorted(fields)
-            at = 4 + 8 * order.index(i) if i in fields else 0
-            self.data += struct.pack("<H", at)
-        self.data += bytes(-len(self.data) % 4)
-        pos = len(self.data)
-        self.data += bytes(size)
-        struct.pack_into("<i", self.data, pos, pos - vtable)
-        for k, i in enumerate(sorted(fields)):
-            at, value = pos + 4 + 8 * k, fields[i]
-            if callable(value):
-                self.child(at, value)
-            else:
-                struct.pack_into("<" + value[0], self.data, at, value[1])
-        return pos
-
-    def child(self, at, write):
-        struct.pack_into("<I", self.data, at, write() - at)
-
-    def vector(self, form, values):
-        def write():
-            self.data += bytes(-len(self.data) % 4)
-            pos = len(self.data)
-            self.data += struct.pack("<I%d%s" % (len(values), form),
-                                     len(values), *values)
-            return pos
-        return write
-
-    def text(self, s):
-        return self.vector("B", s.encode())
-
-    def tables(self, writers):
-        def write():
-            self.data += bytes(-len(self.data) % 4)
-            pos = len(self.data)
-            self.data += struct.pack("<I", len(writers)) + bytes(
-                4 * len(writers))
-            for i, w in enumerate(writers):
-                self.child(pos + 4 + 4 * i, w)
-            return pos
-        return write
 
 
 def seeds_tflite():

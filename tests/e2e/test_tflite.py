@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""TensorFlow Lite operators against numpy: quantised values, weights that are
+quantised alone, and operators that move numbers."""
+import io
+
+import numpy as np
+
+from e2e import case, main, run, same, tempdir
+from flat_recipe import Lite
+
+RNG = np.random.default_rng(13)
+ADD, AVERAGE, CONCAT, CONV, DEPTHWISE = 0, 1, 2, 3, 4
+DENSE, LOGISTIC, MUL, RELU, RESHAPE = 9, 14, 18, 19, 22
+PAD, LSTM, STRIDED, SHAPE, PACK, UNPACK = 34, 44, 45, 77, 83, 88
+QUANTIZE, RESIZE_NEAREST, SPACE_TO_BATCH, BATCH_TO_SPACE = 114, 97, 38, 37
+
+
+def compute(model, inputs, outputs, **arrays):
+    """The last output's numbers."""
+    with tempdir() as tmp:
+        path = tmp + "/m.tflite"
+        model.write(path, inputs, outputs)
+        args = []
+        for name, a in arrays.items():
+            np.save("%s/%s.npy" % (tmp, name), a)
+            args += ["--in", "%s=%s/%s.npy" % (name, tmp, name)]
+        got = run(*args, "--cat", path, "run/cli/out/y.npy")
+        assert got.returncode == 0, got.stderr
+        return np.load(io.BytesIO(got.stdout))
+
+
+def integers(*shape):
+    return RNG.integers(-127, 128, shape).astype("i1")
+
+
+def quantise(real, scale, zero, low=-128, high=127):
+    return np.clip(np.rint(real / scale) + zero, low, high).astype("i1")
+
+
+def at_most_one_apart(got, want):
+    same(got.dtype, want.dtype)
+    same(got.shape, want.shape)
+    d = np.abs(got.astype(int) - want.astype(int))
+    assert d.max() <= 1 and (d > 0).mean() < 0.05, (d.max(), (d > 0).mean())
+
+
+@case(mount=False)
+def dense_of_integers():
+    x, w = integers(4, 16), integers(8, 16)
+    b = RNG.integers(-500, 500, 8).astype("i4")
+    m = Lite()
+    t = [m.tensor("x", (4, 16), "int8", scale=0.05, zero=3),
+         m.const("w", w, scale=0.02), m.const("b", b, scale=0.001),
+         m.tensor("y", (4, 8), "int8", scale=0.1, zero=-5)]
+    m.op(DENSE, t[:3], [t[3]], field0=("b", 1))
+    got = compute(m, [0], [3], x=x)
+    sums = (x.astype(int) - 3) @ w.T.astype(int) + b
+    want = quantise(np.maximum(sums * 0.05 * 0.02, 0), 0.1, -5)
+    at_most_one_apart(got, want)
+
+
+@case(mount=False)
+def convolution_with_a_scale_for_each_channel():
+    x, w = integers(1, 5, 5, 3), integers(4, 3, 3, 3)
+    scales = np.array([0.01, 0.02, 0.03, 0.04], "f4")
+    m = Lite()
+    t = [m.tensor("x", (1, 5, 5, 3), "int8", scale=0.1, zero=-7),
+         m.const("w", w, scale=scales),
+         m.tensor("y", (1, 3, 3, 4), "int8", scale=0.5, zero=10)]
+    # Padded with the zero point, which stands for 0.
+    m.op(CONV, [t[0], t[1], -1], [t[2]], field0=("b", 0), field1=("i", 2),
+         field2=("i", 2), field3=("b", 3))
+    got = compute(m, [0], [2], x=x)
+    p = np.pad(x.astype(int) + 7, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    sums = np.zeros((1, 3, 3, 4))
+    for i in range(3):
+        for j in range(3):
+            sums[:, i, j] = np.einsum(
+                "nhwc,ohwc->no", p[:, 2 * i:2 * i + 3, 2 * j:2 * j + 3], w)
+    want = quantise(np.clip(sums * 0.1 * scales, 0, 6), 0.5, 10)
+    at_most_one_apart(got, want)
+
+
+@case(mount=False)
+def sums_and_averages_of_integers():
+    x, z = integers(1, 4, 4, 2), integers(1, 4, 4, 2)
+    m = Lite()
+    t = [m.tensor("x", x.shape, "int8", scale=0.1, zero=1),
+         m.tensor("z", x.shape, "int8", scale=0.2, zero=2),
+         m.tensor("s", x.shape, "int8", scale=0.3, zero=-3),
+         m.tensor("y", (1, 2, 2, 2), "int8", scale=0.3, zero=-3)]
+    m.op(ADD, [0, 1], [2], field0=("b", 0))
+    m.op(AVERAGE, [2], [3], field0=("b", 1), field1=("i", 2),
+         field2=("i", 2), field3=("i", 2), field4=("i", 2))
+    got = compute(m, [0, 1], [3], x=x, z=z)
+    s = quantise((x.astype("f8") - 1) * 0.1 + (z.astype("f8") - 2) * 0.2,
+                 0.3, -3).astype("f8")
+    mean = s.reshape(1, 2, 2, 2, 2, 2).mean((2, 4))
+    # Halves are rounded away from zero.
+    want = (np.sign(mean) * np.floor(np.abs(mean) + 0.5)).astype("i1")
+    same(t[3], 3)
+    at_most_one_apart(got, want)
+
+
+@case(mount=False)
+def a_function_of_integers_and_quantise():
+    x = np.linspace(-4, 4, 64).astype("f4")
+    m = Lite()
+    m.tensor("x", (64,))
+    m.tensor("q", (64,), "int8", scale=0.05)
+    m.tensor("y", (64,), "int8", scale=1 / 256, zero=-128)
+    m.op(QUANTIZE, [0], [1])
+    m.op(LOGISTIC, [1], [2])
+    q = quantise(x, 0.05, 0)
+    at_most_one_apart(compute(m, [0], [2], x=x),
+                      quantise(1 / (1 + np.exp(-q * 0.05)), 1 / 256, -128))
+
+
+@case(mount=False)
+def floats_by_integers():
+    x = RNG.standard_normal((3, 16)).astype("f4")
+    x[1] = 0
+    w, b = integers(8, 16), RNG.standard_normal(8).astype("f4")
+    m = Lite()
+    m.tensor("x", (3, 16))
+    m.const("w", w, scale=0.02)
+    m.const("b", b)
+    m.tensor("y", (3, 8))
+    m.op(DENSE, [0, 1, 2], [3], field0=("b", 0))
+    got = compute(m, [0], [3], x=x)
+    scale = np.maximum(np.abs(x).max(1, keepdims=True), 1e-30) / 127
+    want = (np.rint(x / scale) @ w.T.astype("f8")) * scale * 0.02 + b
+    assert np.abs(got - want).max() < 1e-5
+    # It is not what the same floats give without rounding.
+    assert np.abs(x @ (w.T * 0.02) + b - want).max() > 1e-4
+
+
+@case(mount=False)
+def shapes_computed_while_running():
+    x = RNG.standard_normal((2, 3, 4)).astype("f4")
+    m = Lite()
+    m.tensor("x", (2, 3, 4))
+    m.tensor("shape", (3,), "int32")
+    begin, end = m.const("b", [0]), m.const("e", [1])
+    step = m.const("s", [1])
+    m.tensor("n", (), "int32")
+    rest = m.const("rest", np.int32(-1))
+    m.tensor("to", (2,), "int32")
+    m.tensor("y", (2, 12))
+    m.op(SHAPE, [0], [1])
+    m.op(STRIDED, [1, begin, end, step], [5], field4=("i", 1))
+    m.op(PACK, [5, rest], [7], field0=("i", 2), field1=("i", 0))
+    m.op(RESHAPE, [0, 7], [8])
+    same(compute(m, [0], [8], x=x).tolist(), x.reshape(2, 12).tolist())
+
+
+@case(mount=False)
+def dilation_by_batches():
+    x = RNG.standard_normal((1, 6, 6, 2)).astype("f4")
+    m = Lite()
+    m.tensor("x", x.shape)
+    block = m.const("block", [2, 3])
+    pads = m.const("pads", [[0, 0], [0, 0]])
+    m.tensor("parts", (6, 3, 2, 2))
+    m.tensor("y", x.shape)
+    m.op(SPACE_TO_BATCH, [0, block, pads], [3])
+    m.op(BATCH_TO_SPACE, [3, block, pads], [4])
+    same(compute(m, [0], [4], x=x).tolist(), x.tolist())
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@case(mount=False)
+def lstm_with_a_limited_cell():
+    x = (RNG.standard_normal((1, 5, 3)) * 4).astype("f4")
+    w = [RNG.standard_normal((2, 3)).astype("f4") * 3 for _ in range(4)]
+    r = [RNG.standard_normal((2, 2)).astype("f4") for _ in range(4)]
+    b = [RNG.standard_normal(2).astype("f4") for _ in range(4)]
+    m = Lite()
+    m.tensor("x", x.shape)
+    inputs = [0] + [m.const("w%d" % i, a) for i, a in enumerate(w)]
+    inputs += [m.const("r%d" % i, a) for i, a in enumerate(r)] + [-1] * 3
+    inputs += [m.const("b%d" % i, a) for i, a in enumerate(b)] + [-1, -1]
+    inputs += [m.tensor("h", (1, 2), variable=True),
+               m.tensor("c", (1, 2), variable=True)] + [-1] * 4
+    y = m.tensor("y", (1, 5, 2))
+    m.op(LSTM, inputs, [y], field0=("b", 4), field1=("f", 1.5))
+    got = compute(m, [0], [y], x=x)
+    h = c = np.zeros(2)
+    want = []
+    for t in range(5):
+        i, f, g, o = (w[k] @ x[0, t] + r[k] @ h + b[k] for k in range(4))
+        c = np.clip(sigmoid(f) * c + sigmoid(i) * np.tanh(g), -1.5, 1.5)
+        h = sigmoid(o) * np.tanh(c)
+        want.append(h)
+    assert np.abs(got[0] - np.array(want)).max() < 1e-5
+    assert np.abs(np.array(want)).max() > 0.1
+
+
+@case(mount=False)
+def scales_that_do_not_fit():
+    for scale in (0.0, -1.0, float("nan"), float("inf"), 1e-45, [0.1, 0.2]):
+        m = Lite()
+        m.tensor("x", (4, 16), "int8", scale=0.05)
+        m.const("w", integers(8, 16), scale=0.02)
+        m.tensor("y", (4, 8), "int8", scale=scale)
+        m.op(DENSE, [0, 1, -1], [2], field0=("b", 0))
+        with tempdir() as tmp:
+            m.write(tmp + "/m.tflite", [0], [2])
+            np.save(tmp + "/x.npy", integers(4, 16))
+            assert run("--ls", tmp + "/m.tflite").returncode in (0, 1)
+            got = run("--in", "x=%s/x.npy" % tmp, "--cat",
+                      tmp + "/m.tflite", "run/cli/out/y.npy")
+            assert got.returncode in (0, 1), got.stderr
+
+
+if __name__ == "__main__":
+    main()
