@@ -35,7 +35,8 @@ enum op_flags {
 	OP_WRITES_ALL = 1 << 2,
 	/*
 	 * Takes input 1 through op_data_as and op_form alone: its bytes need
-	 * not be in memory when the call begins (op_env.load).
+	 * not be in memory when the call begins (op_env.load); or not be there
+	 * at all, where a form of it was kept: EAGAIN when that does not fit.
 	 */
 	OP_LATE_INPUT_1 = 1 << 3,
 };

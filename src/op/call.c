@@ -182,8 +182,12 @@ static int get_as(struct op_call *c, size_t i, enum dtype t, bool keep,
 	uint64_t n = op_nelems(c, i), nbytes;
 	const void *in;
 	void *p;
-	int rc = get_bytes(c, i, keep, &in, e);
+	int rc = 0;
 
+	if (op_has(c, i) && !c->in[i].data && !c->inferring)
+		return err_set(e, EAGAIN, "node %s: input %zu is missing",
+			       c->node->name, i);
+	rc = get_bytes(c, i, keep, &in, e);
 	if (rc < 0)
 		return rc;
 	if (!op_has(c, i) || c->in[i].dtype == t) {

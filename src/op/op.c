@@ -106,7 +106,8 @@ static int check_inputs(const struct op_call *c, struct err *e)
 {
 	for (size_t i = 0; i < c->nin; i++) {
 		bool late = i == 1 && (c->op->flags & OP_LATE_INPUT_1) &&
-			    c->env && c->env->load && c->in[i].data;
+			    c->env && c->env->load &&
+			    (c->in[i].data || (c->constants >> i & 1));
 
 		if (op_has(c, i) && !(c->op->flags & OP_SHAPE_ONLY) && !late &&
 		    !op_known(c, i))

@@ -137,8 +137,8 @@ static bool is_late(const struct demand *d, node_id id, uint32_t k)
 	return k == 1 && (d->r->prog->ops[id]->flags & OP_LATE_INPUT_1);
 }
 
-static int load_missing(struct demand *d, value_id v, bool late,
-			struct tensor *t, struct err *e)
+static int load_value(struct demand *d, value_id v, bool late, struct tensor *t,
+		      struct err *e)
 {
 	const struct value *val;
 
@@ -154,6 +154,15 @@ static int load_missing(struct demand *d, value_id v, bool late,
 		return 0;
 	}
 	return program_weight(d->r->en, d->r->prog, val->param, t, e);
+}
+
+/* Input k of a node; of what it has in another form the type is enough. */
+static int load_input(struct demand *d, node_id id, uint32_t k,
+		      struct tensor *t, struct err *e)
+{
+	if (k == 1 && d->plan->forms[id])
+		return 0;
+	return load_value(d, d->r->g->nodes[id].in[k], is_late(d, id, k), t, e);
 }
 
 /* Which subgraphs will run; REPLAN when that was not known yet. */
@@ -181,7 +190,7 @@ static int choose_branches(struct demand *d, struct job *j, struct err *e)
 	return j->n->ncaptures ? REPLAN : 0;
 }
 
-/* engine.lock held.  Parameters that nobody patched. */
+/* engine.lock held.  Inputs that are the same in every run. */
 static uint64_t find_constants(const struct demand *d, const struct node *n)
 {
 	uint64_t found = 0;
@@ -190,8 +199,7 @@ static uint64_t find_constants(const struct demand *d, const struct node *n)
 	for (k = 0; k < n->nin && k < 64; k++) {
 		value_id v = n->in[k];
 
-		if (v != NO_VALUE && d->r->g->values[v].param &&
-		    !d->r->slots[v].is_given)
+		if (v != NO_VALUE && plan_is_constant(d->r, v))
 			found |= (uint64_t)1 << k;
 	}
 	return found;
@@ -213,8 +221,7 @@ static int gather(struct demand *d, struct job *j, struct err *e)
 	d->env.constants = find_constants(d, n);
 	pthread_mutex_unlock(&d->r->en->lock);
 	for (k = 0; rc == 0 && k < n->nin; k++)
-		rc = load_missing(d, n->in[k], is_late(d, j->id, k), &j->in[k],
-				  e);
+		rc = load_input(d, j->id, k, &j->in[k], e);
 	if (rc == 0)
 		rc = choose_branches(d, j, e);
 	mask = d->plan->branches[j->id];
@@ -222,8 +229,8 @@ static int gather(struct demand *d, struct job *j, struct err *e)
 		if (mask && !plan_reads_capture(n, k, mask - 1))
 			tensor_drop(&j->captures[k]);
 		else
-			rc = load_missing(d, n->captures[k], false,
-					  &j->captures[k], e);
+			rc = load_value(d, n->captures[k], false,
+					&j->captures[k], e);
 	}
 	return rc;
 }
@@ -356,9 +363,7 @@ static int gather_member(struct demand *d, const struct group *g, uint32_t m,
 	pthread_mutex_unlock(&d->r->en->lock);
 	for (k = 0; rc == 0 && k < n->nin; k++)
 		if (m == 0 || k != g->flow[m])
-			rc = load_missing(d, n->in[k],
-					  is_late(d, g->nodes[m], k), &in[k],
-					  e);
+			rc = load_input(d, g->nodes[m], k, &in[k], e);
 	return rc;
 }
 
@@ -500,7 +505,9 @@ static int plan_and_run(struct demand *d, value_id v, struct tensor *out,
 		pthread_mutex_unlock(&r->en->lock);
 		if (rc == 0)
 			rc = run_plan(d, e);
-		if (rc < 0)
+		if (rc == -EAGAIN && !d->plan->no_forms)
+			d->plan->no_forms = true;
+		else if (rc < 0)
 			return rc;
 	}
 }

@@ -207,6 +207,12 @@ struct plan {
 	uint32_t *uses;
 	/* Per value: kept alive while uses is not 0.  Owned. */
 	struct blob **held;
+	/*
+	 * Per node: what it made of its constant input 1 in an earlier run,
+	 * which then is not computed again.  Owned.
+	 */
+	struct blob **forms;
+	bool no_forms; /* they did not fit: compute all inputs */
 	/* Per node: where the group begins that it ends; NO_NODE: nowhere. */
 	node_id *leads;
 	/* Per node: 1 + mask of the subgraphs that will run; 0: not known. */
@@ -220,6 +226,8 @@ void plan_free(struct plan *p);
  * ENODATA, EOPNOTSUPP, or the error of a node that failed.
  */
 int plan_make(struct plan *p, value_id v, struct err *e);
+/* engine.lock held.  The same in every run that patches nothing it is made of. */
+bool plan_is_constant(const struct run *r, value_id v);
 /* True when a subgraph in the mask reads capture k. */
 bool plan_reads_capture(const struct node *n, uint32_t k, uint64_t mask);
 /* group.c */

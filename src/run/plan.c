@@ -22,7 +22,9 @@ int plan_new(struct run *r, struct plan **out, struct err *e)
 	p->held = calloc(nvalues, sizeof(*p->held));
 	p->branches = calloc(nnodes, sizeof(*p->branches));
 	p->leads = calloc(nnodes, sizeof(*p->leads));
-	if (!p->leads || !p->nodes || !p->uses || !p->held || !p->branches) {
+	p->forms = calloc(nnodes, sizeof(*p->forms));
+	if (!p->forms || !p->leads || !p->nodes || !p->uses || !p->held ||
+	    !p->branches) {
 		plan_free(p);
 		return err_nomem(e, nvalues * sizeof(*p->held));
 	}
@@ -38,19 +40,24 @@ static void drop_held(struct plan *p)
 		blob_unref(p->held[i]);
 		p->held[i] = NULL;
 	}
+	for (i = 0; i < p->run->g->nnodes; i++) {
+		blob_unref(p->forms[i]);
+		p->forms[i] = NULL;
+	}
 }
 
 void plan_free(struct plan *p)
 {
 	if (!p)
 		return;
-	if (p->held)
+	if (p->held && p->forms)
 		drop_held(p);
 	free(p->nodes);
 	free(p->uses);
 	free(p->held);
 	free(p->branches);
 	free(p->leads);
+	free(p->forms);
 	free(p);
 }
 
@@ -100,9 +107,68 @@ void plan_release_inputs(struct plan *p, const struct node *n)
 	uint32_t i;
 
 	for (i = 0; i < n->nin; i++)
-		release(p, n->in[i]);
+		if (i != 1 || !p->forms[n - p->run->g->nodes])
+			release(p, n->in[i]);
 	for (i = 0; i < n->ncaptures; i++)
 		release(p, n->captures[i]);
+}
+
+/* ---- what is the same in every run ---- */
+
+/* How many nodes lie between a constant value and parameters at most. */
+#define CONSTANT_DEPTH 4
+
+static bool has_graphs(const struct node *n)
+{
+	uint32_t i;
+
+	for (i = 0; i < n->nattrs; i++)
+		if (n->attrs[i].kind == ATTR_GRAPH)
+			return true;
+	return false;
+}
+
+static bool is_constant(const struct run *r, value_id id, int depth)
+{
+	const struct value *v = &r->g->values[id];
+	const struct node *n;
+	uint32_t k;
+
+	if (r->slots[id].is_given)
+		return false;
+	if (v->param)
+		return true;
+	if (v->producer == NO_NODE || depth == CONSTANT_DEPTH)
+		return false;
+	n = &r->g->nodes[v->producer];
+	if (!r->prog->ops[v->producer] || n->nin == 0 || has_graphs(n) ||
+	    (r->prog->ops[v->producer]->flags & OP_RANDOM))
+		return false;
+	for (k = 0; k < n->nin; k++)
+		if (n->in[k] != NO_VALUE &&
+		    !is_constant(r, n->in[k], depth + 1))
+			return false;
+	return true;
+}
+
+bool plan_is_constant(const struct run *r, value_id v)
+{
+	return is_constant(r, v, 0);
+}
+
+/* True when input 1 of the node need not be computed. */
+static bool take_form(struct plan *p, node_id i)
+{
+	const struct run *r = p->run;
+	const struct node *n = &r->g->nodes[i];
+	struct cached *form = &r->prog->forms[i];
+
+	if (p->no_forms || !(r->prog->ops[i]->flags & OP_LATE_INPUT_1) ||
+	    n->nin < 2 || n->in[1] == NO_VALUE || !form->t.data ||
+	    r->g->values[n->in[1]].param || !plan_is_constant(r, n->in[1]))
+		return false;
+	p->forms[i] = blob_ref(form->t.data);
+	return true;
 }
 
 /* ---- making one ---- */
@@ -111,8 +177,8 @@ struct search {
 	struct plan *plan;
 	value_id *stack; /* each value is pushed once at most */
 	uint32_t depth;
-	bool *seen;	 /* per value */
-	bool *wanted;	 /* per node */
+	bool *seen;   /* per value */
+	bool *wanted; /* per node */
 };
 
 static void push(struct search *s, value_id v)
@@ -158,7 +224,8 @@ static int want_node(struct search *s, node_id i, struct err *e)
 			       n->type, n->opset);
 	s->wanted[i] = true;
 	for (k = 0; k < n->nin; k++)
-		push(s, n->in[k]);
+		if (k != 1 || !take_form(s->plan, i))
+			push(s, n->in[k]);
 	for (k = 0; k < n->ncaptures; k++)
 		if (wants_capture(s->plan, i, k))
 			push(s, n->captures[k]);

@@ -10,9 +10,10 @@ import subprocess
 
 import numpy as np
 
-from e2e import PROGRAM, case, main, tempdir
+from e2e import PROGRAM, case, main, mounted, tempdir
 from onnx_recipe import F32, I64, model, node, tensor
 
+I8 = 3
 LEVELS = ["portable", "avx2", "avx512"]
 
 
@@ -191,6 +192,48 @@ def levels_agree():
             for other in others:
                 worst = float(np.abs(first - other).max())
                 assert worst < 2e-5 * scale, (v, worst, scale)
+
+
+def stored_narrow(tmp):
+    """Weights that nodes widen, for images of any size."""
+    net = Net()
+    w = net.rng.integers(-100, 100, (40, 24, 3, 3), "i1").tobytes()
+    net.tensors.append(tensor("w", I8, [40, 24, 3, 3], w))
+    net.tensors.append(tensor("zero", I8, [40], bytes(40)))
+    scale = net.positive(40)
+    wide = net.add("DequantizeLinear", "w", scale, "zero", axis=0)
+    out = net.add("Relu", net.add("Conv", "x", wide, pads=[1] * 4))
+    path = os.path.join(tmp, "narrow.onnx")
+    with open(path, "wb") as f:
+        f.write(model(net.nodes, [("x", F32, [1, 24, "h", "w"])], [out],
+                      net.tensors, opset=13))
+    return path, net, wide, out
+
+
+@case
+def a_widened_weight_is_kept_as_long_as_it_fits():
+    with tempdir() as tmp:
+        path, net, wide, out = stored_narrow(tmp)
+        images = [net.rng.standard_normal((1, 24, n, n)).astype("<f4")
+                  for n in (20, 6, 120)]
+
+        def result(mnt, name, image):
+            run = os.path.join(mnt, "run", name)
+            os.mkdir(run)
+            np.save(run + "/in/x.npy", image)
+            return np.load(run + "/out/" + out + ".npy"), run
+
+        want = []
+        for image in images:
+            with mounted(path) as mnt:
+                want.append(result(mnt, "a", image)[0])
+        with mounted(path) as mnt:
+            # Each size wants the weights in another form.
+            for i, k in enumerate([0, 0, 1, 1, 0, 2, 2, 0]):
+                got, run = result(mnt, "r%d" % i, images[k])
+                assert (got == want[k]).all(), (i, k)
+            weights = np.load(run + "/values/" + wide + ".npy")
+            assert weights.shape == (40, 24, 3, 3) and weights.any()
 
 
 main()
