@@ -373,6 +373,13 @@ def every_value(opts):
 
 
 @case
+def narrow_weights(opts):
+    if "BENCH_RUN" in os.environ:
+        with tempdir() as tmp:
+            whole_models.narrow_weights(tmp)
+
+
+@case
 def first_activation(opts):
     with tempdir() as tmp:
         with_models(whole_models.first_activation, tmp, mounted, run)

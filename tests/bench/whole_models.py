@@ -13,6 +13,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                "..", "e2e"))
+import onnx_recipe as recipe  # noqa: E402
+
 ROUNDS = 3
 ORT = os.environ.get("MODELFS_ORT")
 WHERE = os.environ.get("MODELFS_MODELS")
@@ -256,6 +262,54 @@ def every_value(tmp):
         row(os.path.basename(model)[:-5] + ", every value read", a, b,
             target=2.5)
         os.unlink(every)
+
+
+# ---- narrow weights ----
+
+def narrow_model(path, kind, rng, layers=6, n=1024):
+    """Products with weights of this type, widened by a node."""
+    nodes, tensors, x = [], [], "x"
+    for i in range(layers):
+        w, wide = "w%d" % i, "w%d" % i
+        data = rng.standard_normal((n, n)).astype("<f4") / 32
+        if kind == "float32":
+            tensors.append(recipe.tensor(w, recipe.F32, [n, n],
+                                         data.tobytes()))
+        elif kind == "float16":
+            tensors.append(recipe.tensor(w, 10, [n, n],
+                                         data.astype("<f2").tobytes()))
+            wide = "v%d" % i
+            nodes.append(recipe.node("Cast", [w], [wide], to=recipe.F32))
+        else:
+            q = np.round(data * 500).clip(-127, 127).astype("i1")
+            tensors.append(recipe.tensor(w, 3, [n, n], q.tobytes()))
+            tensors.append(recipe.tensor("s%d" % i, recipe.F32, [n],
+                                         [0.002] * n))
+            wide = "v%d" % i
+            nodes.append(recipe.node("DequantizeLinear", [w, "s%d" % i],
+                                     [wide], axis=1))
+        nodes.append(recipe.node("MatMul", [x, wide], ["y%d" % i]))
+        x = "y%d" % i
+    with open(path, "wb") as f:
+        f.write(recipe.model(nodes, [("x", recipe.F32, [128, n])], [x],
+                             tensors, opset=13))
+
+
+def narrow_weights(tmp):
+    """float16 and int8 weights, against the same products in float32."""
+    rng = np.random.default_rng(3)
+    image = os.path.join(tmp, "x.npy")
+    np.save(image, rng.standard_normal((128, 1024)).astype("<f4"))
+    times = {k: [] for k in ("float32", "float16", "int8")}
+    for kind in times:
+        narrow_model(os.path.join(tmp, kind), kind, rng)
+    for _ in range(ROUNDS):
+        for kind in times:
+            times[kind].append(ours(os.path.join(tmp, kind), ["x=" + image],
+                                    1)[0][1])
+    for kind in "float16", "int8":
+        row("weights in %s (vs float32)" % kind, times["float32"],
+            times[kind], target=1)
 
 
 # ---- the first activation ----
