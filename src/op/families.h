@@ -9,6 +9,7 @@
 #define OP_FAMILIES(X)							       \
 	X(activation)							       \
 	X(attention)							       \
+	X(batchnorm)							       \
 	X(binary)							       \
 	X(cast)								       \
 	X(constant)							       \

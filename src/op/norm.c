@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* norm - normalisation by statistics of batches, rows, groups, channels. */
+/* norm - normalisation by statistics of rows, groups, channels. */
 #include "kernel/norm.h"
 
 #include <math.h>
@@ -11,7 +11,7 @@
 #include "op/norm.h"
 #include "op/reduce.h"
 
-static int need_float(struct op_call *c, enum num *t, struct err *e)
+int norm_type(struct op_call *c, enum num *t, struct err *e)
 {
 	if (!op_is_float(c->in[0].dtype) ||
 	    !op_num(op_compute_type(c->in[0].dtype), t))
@@ -19,238 +19,12 @@ static int need_float(struct op_call *c, enum num *t, struct err *e)
 	return 0;
 }
 
-static double get(enum num t, const void *p, size_t i)
-{
-	return t == NUM_F64 ? ((const double *)p)[i]
-			    : (double)((const float *)p)[i];
-}
-
-static void set(enum num t, void *p, size_t i, double v)
-{
-	if (t == NUM_F64)
-		((double *)p)[i] = v;
-	else
-		((float *)p)[i] = (float)v;
-}
-
-static enum dtype float_type(enum num t)
-{
-	return t == NUM_F64 ? DTYPE_F64 : DTYPE_F32;
-}
-
-/* Input i with one number a channel, in the type of input 0. */
-static int per_channel(struct op_call *c, size_t i, uint64_t channels,
-		       const void **out, struct err *e)
+int norm_per_channel(struct op_call *c, size_t i, uint64_t channels,
+		     const void **out, struct err *e)
 {
 	if (op_has(c, i) && op_nelems(c, i) != channels)
 		return op_invalid(c, e, "input %zu is not one a channel", i);
 	return op_data_as(c, i, op_compute_type(c->in[0].dtype), out, e);
-}
-
-/* ---- BatchNormalization ---- */
-static int infer_batch(struct op_call *c, struct err *e)
-{
-	int rc = op_need_rank(c, 0, 1, SHAPE_RANK_MAX, e);
-
-	op_out(c, 0, c->in[0].dtype, op_shape(c, 0));
-	for (size_t i = 1; i < c->nout; i++)
-		op_out(c, i, op_dtype(c, 3 + (i - 1) % 2),
-		       op_shape(c, 3 + (i - 1) % 2));
-	return rc;
-}
-
-struct batch {
-	enum num t;
-	uint64_t channels, inner;
-	const void *v[4]; /* scale, bias, mean, variance */
-	double epsilon;
-	const void *a, *b; /* y = x a + b */
-};
-
-static int batch_read(struct op_call *c, struct batch *b, struct err *e)
-{
-	const struct shape *s = op_shape(c, 0);
-	bool spatial = c->node->opset >= 9 || op_attr_int(c, "spatial", 1);
-	int rc = need_float(c, &b->t, e);
-
-	if (rc < 0)
-		return rc;
-	b->channels = s->rank > 1 ? (uint64_t)s->dims[1] : 1;
-	b->inner = s->rank > 2 ? shape_span(s, 2, s->rank) : 1;
-	if (!spatial) {
-		b->channels *= b->inner;
-		b->inner = 1;
-	}
-	b->epsilon = (double)op_attr_float(c, "epsilon", 1e-5f);
-	for (size_t i = 0; i < 4 && rc == 0; i++)
-		rc = per_channel(c, i + 1, b->channels, &b->v[i], e);
-	return rc;
-}
-
-/* This batch's own statistics, for training_mode. */
-static int batch_statistics(struct op_call *c, struct batch *b, const void *x,
-			    void *stats[2], struct err *e)
-{
-	const struct shape *s = op_shape(c, 0);
-	uint64_t n = (uint64_t)s->dims[0];
-	int rc = 0;
-
-	for (int i = 0; i < 2 && rc == 0; i++)
-		rc = op_temp_array(c, b->channels, sizeof(double), &stats[i],
-				   e);
-	for (uint64_t ch = 0; ch < b->channels && rc == 0; ch++) {
-		double sum = 0, squares = 0, count = (double)(n * b->inner);
-		double mean;
-
-		for (uint64_t i = 0; i < n * b->inner; i++)
-			sum += get(b->t, x,
-				   (i / b->inner * b->channels + ch) *
-						   b->inner +
-					   i % b->inner);
-		mean = sum / count;
-		for (uint64_t i = 0; i < n * b->inner; i++) {
-			double d = get(b->t, x,
-				       (i / b->inner * b->channels + ch) *
-						       b->inner +
-					       i % b->inner) -
-				   mean;
-
-			squares += d * d;
-		}
-		set(b->t, stats[0], ch, mean);
-		set(b->t, stats[1], ch, squares / count);
-		rc = op_check_stop(c, e);
-	}
-	return rc;
-}
-
-/* Outputs 1 and 2: the running statistics, moved towards the batch's. */
-static int batch_running(struct op_call *c, const struct batch *b,
-			 void *const stats[2], struct err *e)
-{
-	double momentum = op_attr_float(c, "momentum", 0.9f);
-
-	for (size_t i = 0; i < 2; i++) {
-		void *out;
-		int rc = op_alloc_as(c, i + 1, op_dtype(c, 3 + i),
-				     float_type(b->t), op_shape(c, 3 + i), &out,
-				     e);
-
-		if (rc < 0)
-			return rc;
-		for (uint64_t k = 0; k < b->channels; k++)
-			set(b->t, out, k,
-			    get(b->t, b->v[2 + i], k) * momentum +
-				    get(b->t, stats[i], k) * (1 - momentum));
-	}
-	return 0;
-}
-
-/* out: all factors, then all summands. */
-static void fill_affine(const struct kernel *k, const void *ctx, const void *in,
-			void *out)
-{
-	const struct batch *b = ctx;
-
-	(void)k;
-	for (uint64_t i = 0; i < b->channels; i++) {
-		double scale = get(b->t, in, i) /
-			       sqrt(get(b->t, b->v[3], i) + b->epsilon);
-
-		set(b->t, out, i, scale);
-		set(b->t, out, b->channels + i,
-		    get(b->t, b->v[1], i) - get(b->t, b->v[2], i) * scale);
-	}
-}
-
-/* b->a and b->b from what is in b->v; kept where that is constant. */
-static int batch_affine(struct op_call *c, struct batch *b, struct err *e)
-{
-	const uint64_t all = 0x1e; /* inputs 1 to 4 */
-	struct op_form form = {.fill = fill_affine, .ctx = b};
-	const void *p;
-	void *room;
-	int rc = 0;
-
-	form.nbytes = 2 * b->channels * num_size(b->t);
-	if ((c->constants & all) == all) {
-		rc = op_form(c, 1, float_type(b->t), &form, &p, e);
-	} else {
-		rc = op_temp(c, form.nbytes, &room, e);
-		if (rc == 0)
-			fill_affine(&c->env->kernel, b, b->v[0], room);
-		p = room;
-	}
-	if (rc < 0)
-		return rc;
-	b->a = p;
-	b->b = (const char *)p + form.nbytes / 2;
-	return 0;
-}
-
-static int join_batch(struct op_call *c, size_t flow, struct finish *f,
-		      struct err *e)
-{
-	struct batch b;
-	int rc;
-
-	if (flow != 0 || c->in[0].dtype != DTYPE_F32 || c->nout != 1 ||
-	    op_shape(c, 0)->rank < 3 || c->node->opset < 9 ||
-	    op_attr_int(c, "training_mode", 0) != 0)
-		return 0;
-	if (!f)
-		return OP_STAGE_AFFINE;
-	rc = batch_read(c, &b, e);
-	if (rc == 0)
-		rc = batch_affine(c, &b, e);
-	if (rc < 0)
-		return rc;
-	f->row_scale = b.a;
-	f->row_shift = b.b;
-	return 0;
-}
-
-static int eval_batch(struct op_call *c, struct err *e)
-{
-	bool training =
-		c->node->opset >= 14 && op_attr_int(c, "training_mode", 0) != 0;
-	struct channel_affine a;
-	void *stats[2], *out;
-	uint64_t per_item;
-	struct batch b;
-	const void *x;
-	int rc = infer_batch(c, e);
-
-	if (rc == 0)
-		rc = batch_read(c, &b, e);
-	if (rc == 0)
-		rc = op_in(c, 0, &b.t, &x, e);
-	if (rc == 0 && training) {
-		rc = batch_statistics(c, &b, x, stats, e);
-		if (rc == 0)
-			rc = batch_running(c, &b, stats, e);
-		b.v[2] = stats[0];
-		b.v[3] = stats[1];
-	}
-	for (size_t i = 1; i < c->nout && rc == 0 && !training; i++)
-		rc = op_give(c, i, &c->in[3 + (i - 1) % 2], e);
-	if (rc == 0)
-		rc = op_out_as(c, 0, c->in[0].dtype, op_shape(c, 0), &out, e);
-	if (training) /* these statistics are not the constant ones */
-		c->constants = 0;
-	if (rc == 0)
-		rc = batch_affine(c, &b, e);
-	if (rc < 0)
-		return rc;
-	per_item = b.channels * b.inner;
-	a = (struct channel_affine){.type = b.t,
-				    .channels = b.channels,
-				    .inner = b.inner,
-				    .scale = b.a,
-				    .shift = b.b};
-	a.n = per_item > 0 ? op_nelems(c, 0) / per_item : 0;
-	norm_channels(&c->env->kernel, &a, x, out);
-	return 0;
 }
 
 /* ---- InstanceNormalization, GroupNormalization ---- */
@@ -268,7 +42,7 @@ static int eval_groups(struct op_call *c, struct err *e)
 	int rc = op_need_rank(c, 0, 2, SHAPE_RANK_MAX, e);
 
 	if (rc == 0)
-		rc = need_float(c, &p.type, e);
+		rc = norm_type(c, &p.type, e);
 	if (rc < 0)
 		return rc;
 	channels = s->dims[1];
@@ -276,11 +50,12 @@ static int eval_groups(struct op_call *c, struct err *e)
 	if (groups < 1 ? channels != 0 || !instance : channels % groups != 0)
 		return op_invalid(c, e, "%lld groups of %lld channels",
 				  (long long)groups, (long long)channels);
-	rc = per_channel(c, 1, (uint64_t)(by_group ? groups : channels), &scale,
-			 e);
+	rc = norm_per_channel(c, 1, (uint64_t)(by_group ? groups : channels),
+			      &scale, e);
 	if (rc == 0)
-		rc = per_channel(c, 2, (uint64_t)(by_group ? groups : channels),
-				 &bias, e);
+		rc = norm_per_channel(c, 2,
+				      (uint64_t)(by_group ? groups : channels),
+				      &bias, e);
 	if (rc == 0)
 		rc = op_in(c, 0, &p.type, &x, e);
 	if (rc == 0)
@@ -355,7 +130,7 @@ static int broadcast_affine(struct op_call *c, size_t input, enum binary op,
 	if (rc == 0 && !shape_equal(&both, s))
 		return op_invalid(c, e, "input %zu does not fit", input);
 	if (rc == 0)
-		rc = op_data_as(c, input, float_type(t), &in[1], e);
+		rc = op_data_as(c, input, norm_dtype(t), &in[1], e);
 	if (rc < 0)
 		return rc;
 	op_stride_plan(&p, s, shapes, 2);
@@ -381,7 +156,7 @@ int norm_layer(struct op_call *c, const struct layer *l, const void *x,
 	fused = (!op_has(c, l->scale) || op_nelems(c, l->scale) == p.n) &&
 		(!op_has(c, l->bias) || op_nelems(c, l->bias) == p.n);
 	if (fused) {
-		enum dtype t = float_type(l->type);
+		enum dtype t = norm_dtype(l->type);
 
 		rc = op_data_as(c, l->scale, t, &p.scale, e);
 		if (rc == 0)
@@ -412,7 +187,7 @@ static int alloc_statistic(struct op_call *c, size_t i, enum num t,
 	*out = NULL;
 	if (!op_wants(c, i))
 		return 0;
-	return op_alloc_as(c, i, DTYPE_F32, float_type(t), s, out, e);
+	return op_alloc_as(c, i, DTYPE_F32, norm_dtype(t), s, out, e);
 }
 
 static int eval_layer(struct op_call *c, struct err *e)
@@ -430,7 +205,7 @@ static int eval_layer(struct op_call *c, struct err *e)
 			 e);
 
 	if (rc == 0)
-		rc = need_float(c, &l.type, e);
+		rc = norm_type(c, &l.type, e);
 	if (rc == 0)
 		rc = op_in(c, 0, &l.type, &x, e);
 	if (rc == 0)
@@ -462,7 +237,7 @@ static int eval_lrn(struct op_call *c, struct err *e)
 	if (rc == 0 && (size < 1 || size > INT32_MAX))
 		return op_invalid(c, e, "size %lld", (long long)size);
 	if (rc == 0)
-		rc = need_float(c, &p.type, e);
+		rc = norm_type(c, &p.type, e);
 	if (rc == 0)
 		rc = op_in(c, 0, &p.type, &x, e);
 	if (rc == 0)
@@ -543,7 +318,7 @@ static int eval_moments(struct op_call *c, struct err *e)
 	void *out, *mean, *norm;
 	enum num t;
 	size_t n;
-	int rc = need_float(c, &t, e);
+	int rc = norm_type(c, &t, e);
 
 	if (rc == 0)
 		rc = op_in(c, 0, &t, &x, e);
@@ -556,10 +331,10 @@ static int eval_moments(struct op_call *c, struct err *e)
 	apply_stat(c, t, BINARY_SUB, s, mask, x, mean, out);
 	rc = statistic(c, REDUCE_SUM_SQUARE, t, mask, out, &norm, &n, e);
 	for (size_t i = 0; i < n && rc == 0; i++)
-		set(t, norm, i,
-		    sqrt(get(t, norm, i) * (double)n /
-			 (double)op_nelems(c, 0)) +
-			    1e-9);
+		norm_set(t, norm, i,
+			 sqrt(norm_get(t, norm, i) * (double)n /
+			      (double)op_nelems(c, 0)) +
+				 1e-9);
 	if (rc == 0)
 		apply_stat(c, t, BINARY_DIV, s, mask, out, norm, out);
 	return rc;
@@ -579,7 +354,7 @@ static int eval_lp_norm(struct op_call *c, struct err *e)
 	if (rc == 0 && p != 1 && p != 2)
 		return op_invalid(c, e, "p %lld", (long long)p);
 	if (rc == 0)
-		rc = need_float(c, &t, e);
+		rc = norm_type(c, &t, e);
 	if (rc == 0)
 		rc = op_in(c, 0, &t, &x, e);
 	if (rc == 0)
@@ -590,16 +365,14 @@ static int eval_lp_norm(struct op_call *c, struct err *e)
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < n; i++) { /* zeros stay zeros */
-		if (get(t, norm, i) == 0)
-			set(t, norm, i, 1);
+		if (norm_get(t, norm, i) == 0)
+			norm_set(t, norm, i, 1);
 	}
 	apply_stat(c, t, BINARY_DIV, s, 1u << axis, x, norm, out);
 	return 0;
 }
 
 const struct op ops_norm[] = {
-	{ONNX, "BatchNormalization", 1, 5, 5, 1, 5, OP_WRITES_ALL, 0,
-	 infer_batch, eval_batch, .join = join_batch},
 	{ONNX, "InstanceNormalization", 1, 3, 3, 1, 1, OP_WRITES_ALL, 0,
 	 infer_same, eval_groups},
 	{ONNX, "GroupNormalization", 18, 3, 3, 1, 1, OP_WRITES_ALL, 0,

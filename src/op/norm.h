@@ -6,6 +6,31 @@
 #include "kernel/num.h"
 #include "modelfs/op.h"
 
+/* What is computed in: EOPNOTSUPP unless input 0 is of floats. */
+int norm_type(struct op_call *c, enum num *t, struct err *e);
+/* Input i with one number a channel, in the type of input 0. */
+int norm_per_channel(struct op_call *c, size_t i, uint64_t channels,
+		     const void **out, struct err *e);
+
+static inline double norm_get(enum num t, const void *p, size_t i)
+{
+	return t == NUM_F64 ? ((const double *)p)[i]
+			    : (double)((const float *)p)[i];
+}
+
+static inline void norm_set(enum num t, void *p, size_t i, double v)
+{
+	if (t == NUM_F64)
+		((double *)p)[i] = v;
+	else
+		((float *)p)[i] = (float)v;
+}
+
+static inline enum dtype norm_dtype(enum num t)
+{
+	return t == NUM_F64 ? DTYPE_F64 : DTYPE_F32;
+}
+
 struct layer {
 	enum num type;
 	const struct shape *shape;

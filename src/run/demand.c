@@ -131,38 +131,35 @@ static struct tensor peek(const struct demand *d, value_id v)
 	return tensor_ref(&t);
 }
 
-/* Input k of node id, where an operator loads it for itself. */
-static bool is_late(const struct demand *d, node_id id, uint32_t k)
-{
-	return k == 1 && (d->r->prog->ops[id]->flags & OP_LATE_INPUT_1);
-}
-
+/* late: the operator loads it for itself. */
 static int load_value(struct demand *d, value_id v, bool late, struct tensor *t,
 		      struct err *e)
 {
-	const struct value *val;
+	const struct param *param;
 
 	if (v == NO_VALUE || t->data)
 		return 0;
-	val = &d->r->g->values[v];
-	if (!val->param)
+	param = d->r->g->values[v].param;
+	if (!param)
 		return REPLAN;
 	if (late) {
-		struct tensor stored = param_tensor(val->param);
+		struct tensor stored = param_tensor(param);
 
 		*t = tensor_ref(&stored);
 		return 0;
 	}
-	return program_weight(d->r->en, d->r->prog, val->param, t, e);
+	return program_weight(d->r->en, d->r->prog, param, t, e);
 }
 
 /* Input k of a node; of what it has in another form the type is enough. */
 static int load_input(struct demand *d, node_id id, uint32_t k,
 		      struct tensor *t, struct err *e)
 {
+	bool late = k == 1 && (d->r->prog->ops[id]->flags & OP_LATE_INPUT_1);
+
 	if (k == 1 && d->plan->forms[id])
 		return 0;
-	return load_value(d, d->r->g->nodes[id].in[k], is_late(d, id, k), t, e);
+	return load_value(d, d->r->g->nodes[id].in[k], late, t, e);
 }
 
 /* Which subgraphs will run; REPLAN when that was not known yet. */
