@@ -629,6 +629,36 @@ def read_graph(path):
             yield found
 
 
+def packed_varints(values):
+    found = []
+    for v in values:
+        if not isinstance(v, bytes):
+            found.append(v)
+            continue
+        n = shift = 0
+        for byte in v:
+            n |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                found.append(n)
+                n = shift = 0
+    return found
+
+
+def read_caffe(path):
+    """Blobs of layers, as (layer/number, ...): names are ours."""
+    names = {b"BatchNorm": ("mean", "variance", "scale_factor"),
+             b"PReLU": ("slope",)}
+    with open(path, "rb") as f:
+        net = message(f.read())
+    for layer in map(message, net.get(100, [])):
+        kind = names.get(layer[2][0], ("weight", "bias"))
+        for i, blob in enumerate(map(message, layer.get(7, []))):
+            shape = packed_varints(message(blob[7][0]).get(1, []))
+            yield (layer[1][0].decode() + "/" + kind[i], "float32",
+                   tuple(shape), blob[5][0])
+
+
 TFLITE_TYPES = ("float32 float16 int32 uint8 int64 string bool int16 "
                 "complex64 int8 float64").split()
 
@@ -706,6 +736,8 @@ def reference(path):
         return read_hdf5(path)
     if path.endswith(".index"):
         return read_bundle(path)
+    if path.endswith(".caffemodel"):
+        return read_caffe(path)
     if path.endswith(".tflite"):
         return read_tflite(path)
     if path.endswith(".pb"):
