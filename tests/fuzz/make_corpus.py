@@ -538,6 +538,19 @@ def seeds_hdf5():
                                  fletcher32=True)
         put("hdf5", name, file.getvalue())
     file = io.BytesIO()
+    with h5py.File(file, "w", libver="latest") as f:
+        for i in range(10):
+            f.attrs["a%d" % i] = "x"
+            f["link%d" % i] = numpy.zeros(1, "i1")
+    put("hdf5", "heap", file.getvalue())
+    for name, most in (("fixed", (9, 2)), ("growing", (None, 2)),
+                       ("btree", (None, None))):
+        file = io.BytesIO()
+        with h5py.File(file, "w", libver="latest") as f:
+            f.create_dataset("d", data=numpy.zeros((9, 2), "i1"),
+                             chunks=(2, 1), maxshape=most)
+        put("hdf5", name, file.getvalue())
+    file = io.BytesIO()
     with h5py.File(file, "w") as f:
         f.attrs["note"] = "text of variable length"
         f["t"] = numpy.array(["a", "bc"], h5py.string_dtype())
@@ -591,6 +604,16 @@ def layers_model(model, **weights):
              "dtype": "float32"} for n, s in weights.items()]}]}).encode()
 
 
+def seeds_text():
+    put("tf", "text", b"\4node { name: \"x\" op: 'Placeholder' attr { key: "
+        b"\"dtype\" value { type: DT_FLOAT } } }\n# y\nnode < name: \"y\" "
+        b"op: \"Neg\" input: [\"x\"] attr { key: 'i' value { list { "
+        b"i: [1, -2] f: 1e3 } } } >\nversions { producer: 0x21 }\n")
+    blob = field(5, struct.pack("<2f", 1, 2)) + field(7, field(1, b"\2"))
+    put("tf", "caffe", b"\5" + field(1, b"net") + field(
+        100, field(1, b"c/dw") + field(2, b"Convolution") + field(7, blob)))
+
+
 def seeds_tfjs():
     conv = keras.sequential((5, 5, 3), keras.layer(
         "Conv2D", "c", kernel_size=[3, 3], padding="same",
@@ -615,6 +638,7 @@ def seeds_tfjs():
         heads__attention_output__kernel=(2, 4, 6)))
 
 
+seeds_text()
 seeds_tfjs()
 seeds_tflite()
 seeds_gguf()
