@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernel/copy.h"
 
+#include <math.h>
 #include <string.h>
+
+#include "kernel/fast.h"
 
 #define GRAIN_BYTES 65536
 
@@ -109,18 +112,102 @@ static void strided_rows(void *ctx, size_t begin, size_t end)
 	}
 }
 
+/* ---- matrices that are turned, of elements of four bytes ---- */
+
+/* Columns of a task. */
+#define TURN_STEP 64
+
+struct turned {
+	const struct copy_plan *plan;
+	const float *in;
+	float *out;
+	size_t side; /* the extent that lies densely in the input */
+	size_t nblocks;
+};
+
+/* The last extent lies densely in the output, *side in the input. */
+static bool find_turn(const struct copy_plan *p, size_t *side)
+{
+	size_t last = p->rank - 1;
+
+	if (p->size != sizeof(float) || p->to[last] != 1 ||
+	    p->from[last] <= 1 || p->dims[last] < 4)
+		return false;
+	for (size_t d = 0; d < last; d++) {
+		if (p->from[d] == 1 && p->to[d] > 0 && p->dims[d] >= 4) {
+			*side = d;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void turn_block(const struct turned *j, size_t block, size_t rest)
+{
+	const struct copy_plan *p = j->plan;
+	size_t last = p->rank - 1, first = block * TURN_STEP;
+	size_t n = p->dims[j->side] - first;
+	ptrdiff_t from = (ptrdiff_t)first;
+	ptrdiff_t to = (ptrdiff_t)first * p->to[j->side];
+	struct finish none = {.lo = -INFINITY, .hi = INFINITY};
+	struct turn t = {.ld = (size_t)p->from[last],
+			 .rows = p->dims[last],
+			 .cols = n < TURN_STEP ? n : TURN_STEP,
+			 .ldo = (size_t)p->to[j->side],
+			 .finish = &none};
+
+	for (size_t d = last; d-- > 0;) {
+		ptrdiff_t i;
+
+		if (d == j->side)
+			continue;
+		i = (ptrdiff_t)(rest % p->dims[d]);
+		rest /= p->dims[d];
+		from += i * p->from[d];
+		to += i * p->to[d];
+	}
+	t.in = j->in + from;
+	t.out = j->out + to;
+	fast_get()->turn(&t);
+}
+
+static void turn_blocks(void *ctx, size_t begin, size_t end)
+{
+	const struct turned *j = ctx;
+
+	for (size_t i = begin; i < end; i++)
+		turn_block(j, i % j->nblocks, i / j->nblocks);
+}
+
+static void copy_turned(const struct kernel *k, const struct copy_plan *p,
+			size_t side, const void *in, void *out)
+{
+	struct turned j = {.plan = p, .in = in, .out = out, .side = side};
+	size_t n = (p->dims[side] + TURN_STEP - 1) / TURN_STEP;
+
+	j.nblocks = n;
+	for (size_t d = 0; d + 1 < p->rank; d++)
+		n *= d == side ? 1 : p->dims[d];
+	kernel_for(k, n, grain_of(TURN_STEP * p->dims[p->rank - 1] * p->size),
+		   turn_blocks, &j);
+}
+
 void copy_strided(const struct kernel *k, const struct copy_plan *p,
 		  const void *in, void *out)
 {
 	struct copy_plan plan = *p;
 	struct strided s = {.plan = &plan, .in = in, .out = out};
-	size_t rows = 1;
+	size_t rows = 1, side;
 
 	for (size_t d = 0; d < p->rank; d++) {
 		if (p->dims[d] == 0)
 			return;
 	}
 	collapse(&plan);
+	if (find_turn(&plan, &side)) {
+		copy_turned(k, &plan, side, in, out);
+		return;
+	}
 	for (size_t d = 0; d + 1 < plan.rank; d++)
 		rows *= plan.dims[d];
 	kernel_for(k, rows, grain_of(plan.dims[plan.rank - 1] * plan.size),

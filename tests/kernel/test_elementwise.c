@@ -9,6 +9,7 @@
 
 #include "kernel/binary.h"
 #include "kernel/convert.h"
+#include "kernel/copy.h"
 #include "kernel/reduce.h"
 #include "kernel/sort.h"
 #include "kernel/unary.h"
@@ -271,6 +272,56 @@ TEST(functions)
 	}
 }
 
+/* Every order of four extents, of elements of four and of two bytes. */
+static void check_order(const size_t dims[4], const size_t order[4],
+			size_t size)
+{
+	size_t steps[4] = {dims[1] * dims[2] * dims[3], dims[2] * dims[3],
+			   dims[3], 1};
+	size_t n = dims[0] * steps[0], wrong = 0;
+	struct copy_plan p = {.rank = 4, .size = size};
+	char *in = malloc(n * size), *out = malloc(n * size);
+
+	for (size_t i = 0; i < n * size; i++)
+		in[i] = (char)(i * 7 % 251);
+	for (size_t d = 4, to = 1; d-- > 0;) {
+		p.dims[d] = dims[order[d]];
+		p.from[d] = (ptrdiff_t)steps[order[d]];
+		p.to[d] = (ptrdiff_t)to;
+		to *= p.dims[d];
+	}
+	copy_strided(&(struct kernel){0}, &p, in, out);
+	for (size_t i = 0; i < n; i++) {
+		size_t rest = i, at = 0;
+
+		for (size_t d = 4; d-- > 0;) {
+			at += rest % p.dims[d] * steps[order[d]];
+			rest /= p.dims[d];
+		}
+		wrong += memcmp(out + i * size, in + at * size, size) != 0;
+	}
+	CHECK_INT(wrong, 0);
+	free(in);
+	free(out);
+}
+
+TEST(extents_in_any_order)
+{
+	static const size_t dims[][4] = {
+		{2, 3, 5, 7}, {1, 20, 6, 70}, {3, 17, 1, 130}, {5, 4, 33, 4}};
+
+	for (size_t i = 0; i < 4 * 256; i++) {
+		size_t order[4] = {i >> 6 & 3, i >> 4 & 3, i >> 2 & 3, i & 3};
+		unsigned seen = 1u << order[0] | 1u << order[1] |
+				1u << order[2] | 1u << order[3];
+
+		if (seen != 15)
+			continue;
+		check_order(dims[i >> 8], order, 4);
+		check_order(dims[i >> 8], order, 2);
+	}
+}
+
 int main(void)
 {
 	RUN(integers_wrap_and_never_trap);
@@ -279,5 +330,6 @@ int main(void)
 	RUN(reductions);
 	RUN(sorting_is_stable);
 	RUN(functions);
+	RUN(extents_in_any_order);
 	return check_result();
 }
