@@ -88,7 +88,9 @@ static node_id follow(const struct plan *p, const bool *wanted, node_id i,
 	struct question q;
 	int s;
 
-	if (f->node == NO_NODE || !wanted[f->node] || p->uses[v] != 1 ||
+	/* What ends a group already has its other input from here. */
+	if (f->node == NO_NODE || !wanted[f->node] ||
+	    p->leads[f->node] != NO_NODE || p->uses[v] != 1 ||
 	    r->slots[v].value.t.data || !r->prog->ops[f->node]->join ||
 	    !ask(r, f->node, &q))
 		return NO_NODE;

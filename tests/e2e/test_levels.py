@@ -116,6 +116,9 @@ def words(net):
     y = net.add("Transpose", net.add("MatMul", s, v), perm=[0, 2, 1, 3])
     y = net.add("Reshape", y, net.ints(1, 10, 96))
     x = net.linear(y, 96, 96, residual=x)
+    # Two products could take this addition with them; one does.
+    x = net.add("Add", net.add("MatMul", x, net.param(96, 96, scale=0.1)),
+                net.add("MatMul", y, net.param(96, 96, scale=0.1)))
     y = net.gelu(net.linear(net.layer_norm(x, 96), 96, 600))
     return net.linear(y, 600, 96, residual=x)
 
