@@ -100,7 +100,10 @@ int keras_note_uses(struct keras_scope *s, const struct json *connections,
 		    struct err *e);
 
 /* ---- graph.c ---- */
-/* The graph of a model whose weights are in the tree already. */
+/*
+ * The graph of a model whose weights are in the tree already.  One that cannot
+ * be made is left out, and info.json says why.  -ENOMEM.
+ */
 int keras_graph(struct model *m, const struct json *config, int version,
 		struct err *e);
 

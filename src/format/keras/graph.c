@@ -506,8 +506,8 @@ static bool makes_masks(const struct json *layer, int depth)
 	return found;
 }
 
-int keras_graph(struct model *m, const struct json *config, int version,
-		struct err *e)
+static int build(struct model *m, const struct json *config, int version,
+		 struct err *e)
 {
 	struct keras_graph kg = {.m = m,
 				 .version = version,
@@ -532,4 +532,27 @@ int keras_graph(struct model *m, const struct json *config, int version,
 	map_free(kg.uses);
 	map_free(kg.ranks);
 	return rc;
+}
+
+/* Weights are worth having without what computes with them. */
+static int drop_graph(struct model *m, const struct err *why, struct err *e)
+{
+	graph_free(m->graph);
+	m->graph = NULL;
+	for (uint32_t i = 0; i < m->nmodules; i++)
+		m->modules[i]->is_node = false;
+	return model_info(m, "graph", "not read: %s", why->msg) < 0
+		       ? err_nomem(e, 0)
+		       : 0;
+}
+
+int keras_graph(struct model *m, const struct json *config, int version,
+		struct err *e)
+{
+	struct err why = {0};
+	int rc = build(m, config, version, &why);
+
+	if (rc == -ENOMEM)
+		return err_nomem(e, 0);
+	return rc < 0 ? drop_graph(m, &why, e) : 0;
 }
