@@ -89,10 +89,8 @@ static int turn_last(struct tflite_make *k, const char *what, uint32_t i,
 {
 	const struct tensor *t = tflite_type(k, k->given[i]);
 	int64_t perm[SHAPE_RANK_MAX];
-	int32_t rank = t ? t->shape.rank : 0;
+	int32_t rank = t->shape.rank;
 
-	if (rank < 2)
-		return err_set(e, EOPNOTSUPP, "a product of unknown rank");
 	for (int32_t d = 0; d < rank; d++)
 		perm[d] = d;
 	perm[rank - 1] = rank - 2;
@@ -101,13 +99,20 @@ static int turn_last(struct tflite_make *k, const char *what, uint32_t i,
 			   e);
 }
 
+static bool is_matrix(const struct tflite_make *k, uint32_t i)
+{
+	const struct tensor *t = tflite_type(k, k->given[i]);
+
+	return t && t->shape.rank >= 2;
+}
+
 int tflite_make_product(struct tflite_make *k, struct err *e)
 {
 	value_id in[2] = {k->in[0], k->nin == 2 ? k->in[1] : NO_VALUE};
 	struct step s = {.type = "MatMul", .in = in, .nin = 2};
 	int rc = 0;
 
-	if (k->nin != 2)
+	if (k->nin != 2 || !is_matrix(k, 0) || !is_matrix(k, 1))
 		return 0;
 	if (tflite_option(k, 0, 1, 0))
 		rc = turn_last(k, "x_turned", 0, &in[0], e);
