@@ -79,7 +79,7 @@ const char *tensor_string(const struct tensor *t, uint64_t i, size_t *len)
 
 	*len = 0;
 	if (!p || !shape_nelems(&t->shape, &n) || i >= n ||
-	    n > t->data->size / sizeof(uint64_t) - 1)
+	    n >= t->data->size / sizeof(uint64_t))
 		return "";
 	table = (n + 1) * sizeof(uint64_t);
 	memcpy(&start, p + i * sizeof(start), sizeof(start));

@@ -282,6 +282,21 @@ TEST(strings)
 }
 
 /* Offsets that are wrong give empty strings, not somebody else's memory. */
+/* Not even room for one offset. */
+TEST(strings_without_a_table)
+{
+	struct tensor t = {.dtype = DTYPE_STRING, .shape.rank = 1};
+	size_t len = 1;
+
+	t.shape.dims[0] = 3;
+	for (size_t size = 0; size <= 24; size += 4) {
+		t.data = blob_copy("012345678901234567890123", size);
+		tensor_string(&t, 2, &len);
+		CHECK_INT(len, 0);
+		blob_unref(t.data);
+	}
+}
+
 TEST(strings_with_a_bad_table)
 {
 	static const uint64_t bad[] = {16, 999999, 3};
@@ -394,6 +409,7 @@ int main(void)
 	RUN(widen);
 	RUN(widen_reads_only_what_it_needs);
 	RUN(strings);
+	RUN(strings_without_a_table);
 	RUN(strings_with_a_bad_table);
 	RUN(containers);
 	return check_result();
