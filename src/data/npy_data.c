@@ -14,6 +14,8 @@
 
 /* Text that a string array may become in memory. */
 #define STRINGS_MAX ((uint64_t)1 << 30)
+/* Texts of no length cost the file nothing. */
+#define EMPTY_STRINGS_MAX 65536
 
 /* Column-major bytes as row-major ones.  Takes data. */
 static int reorder(struct blob *data, const struct npy_info *info,
@@ -131,7 +133,9 @@ static int read_strings(struct blob *data, const struct npy_info *info,
 	struct string_list *l = NULL;
 	int rc = 0;
 
-	if (nelems > STRINGS_MAX / sizeof(uint64_t) || data->size > STRINGS_MAX)
+	if (nelems > STRINGS_MAX / sizeof(uint64_t) ||
+	    data->size > STRINGS_MAX ||
+	    (info->itemsize == 0 && nelems > EMPTY_STRINGS_MAX))
 		rc = err_set(e, EFBIG, ".npy string array is too large");
 	if (rc == 0) {
 		l = string_list_new();

@@ -106,6 +106,49 @@ TEST(attack)
 	model_free(m);
 }
 
+TEST(text_again_and_again) /* P4: a megabyte, ten thousand times */
+{
+	struct recipe p = {0};
+	struct err e;
+
+	OPS(&p, "\x80\2X");
+	recipe_int(&p, 1 << 20, 4);
+	for (int i = 0; i < 1 << 20; i++)
+		recipe_bytes(&p, "x", 1);
+	OPS(&p, "q\1"
+		"0](");
+	for (int i = 0; i < 200; i++) {
+		OPS(&p, "(");
+		for (int k = 0; k < 50; k++)
+			OPS(&p, "h\1");
+		OPS(&p, "t");
+	}
+	OPS(&p, "e.");
+	CHECK(load_pickle(&p, NULL, 0, &e) == NULL);
+	CHECK_INT(e.code, EFBIG);
+}
+
+TEST(crowd) /* P10: one storage, and very many tensors of it */
+{
+	struct view v = {.class = BYTE, .numel = 1};
+	struct recipe p = {0};
+	struct err e;
+	struct model *m;
+
+	OPS(&p, "\x80\2");
+	tensor(&p, &v);
+	OPS(&p, "q\1"
+		"0](");
+	for (int i = 0; i < 100000; i++)
+		OPS(&p, "h\1");
+	OPS(&p, "e.");
+	m = load_pickle(&p, "x", 1, &e);
+	CHECK_INT(m ? m->nparams : 0, 100000);
+	CHECK_INT(m ? m->params[0]->ntied : 0, 100000);
+	CHECK(recipe_holds(recipe_param(m, "99999"), "x", 1));
+	model_free(m);
+}
+
 /* torch.nn.Module: its three dicts are no levels of the tree. */
 TEST(whole_module)
 {
@@ -267,6 +310,8 @@ int main(void)
 	RUN(values_of_calls);
 	RUN(counter);
 	RUN(attack);
+	RUN(text_again_and_again);
+	RUN(crowd);
 	RUN(whole_module);
 	RUN(metadata);
 	RUN(cycles);

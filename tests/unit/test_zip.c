@@ -2,6 +2,7 @@
 /* Rows Z1 to Z8: archives that are not what they say. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <zlib.h>
 
 #include "check.h"
@@ -211,6 +212,65 @@ TEST(bombs) /* Z1 */
 	zipfile_close(zip);
 }
 
+/* An archive with so many members, whose names have so many bytes. */
+static struct recipe crowd(size_t n, size_t name_len)
+{
+	struct zip_recipe z = {0};
+	char *name = malloc(name_len + 1);
+
+	memset(name, 'n', name_len);
+	name[name_len] = '\0';
+	for (size_t i = 0; i < n; i++) {
+		char number[16];
+
+		memcpy(name, number,
+		       (size_t)snprintf(number, sizeof(number), "%zu.", i));
+		zip_add(&z, &(struct zip_entry){.name = name, .data = "x"});
+	}
+	free(name);
+	return zip_finish(&z);
+}
+
+static struct zipfile *open_recipe(struct recipe *file)
+{
+	uint64_t len = file->len;
+	struct source *s = recipe_source(file);
+	struct zipfile *z = NULL;
+	struct err e;
+
+	if (zipfile_open(s, 0, len, &z, &e) < 0)
+		z = NULL;
+	source_unref(s);
+	return z;
+}
+
+TEST(crowds) /* Z8: many members, long names, false counts */
+{
+	struct recipe file = crowd(20000, 12);
+	struct zipfile *z = open_recipe(&file);
+
+	CHECK_INT(z ? zipfile_count(z) : 0, 20000);
+	CHECK_INT(status(z, "19999.nnnnnn"), 0);
+	zipfile_close(z);
+	file = crowd(50, 65535);
+	z = open_recipe(&file);
+	CHECK_INT(z ? zipfile_count(z) : 0, 50);
+	zipfile_close(z);
+	/* more, and fewer, than there are */
+	for (int i = -1; i <= 1; i += 2) {
+		file = crowd(3, 12);
+		file.p[file.len - 14] = (uint8_t)(3 + i);
+		file.p[file.len - 12] = (uint8_t)(3 + i);
+		z = open_recipe(&file);
+		CHECK(z == NULL);
+		zipfile_close(z);
+	}
+	/* 65535 of them in a directory of no bytes */
+	file = crowd(1, 12);
+	memset(file.p + file.len - 14, 0xff, 4);
+	CHECK(open_recipe(&file) == NULL);
+}
+
 TEST(every_prefix) /* Z6 */
 {
 	struct zip_recipe z = {0};
@@ -243,6 +303,7 @@ int main(void)
 	RUN(disagreement);
 	RUN(methods);
 	RUN(bombs);
+	RUN(crowds);
 	RUN(every_prefix);
 	return check_result();
 }

@@ -3,7 +3,7 @@
 #include "format/pytorch/aten.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "modelfs/err.h"
@@ -266,39 +266,33 @@ static void encode(double v, enum dtype t, uint8_t out[8])
 	memcpy(out, &u, 8);
 }
 
-static int fill(struct aten *k, const char *what, double v, enum dtype t,
-		const struct shape *s, size_t n, value_id *out, struct err *e)
-{
-	size_t size = dtype_size(t);
-	uint8_t element[8] = {0}, *data;
-	int rc;
-
-	encode(v, t, element);
-	data = malloc(n * size + 1);
-	if (!data)
-		return err_nomem(e, n * size);
-	for (size_t i = 0; i < n; i++)
-		memcpy(data + i * size, element, size);
-	k->ninner++;
-	rc = steps_tensor(&k->at, what, t, s, data, n * size, out, e);
-	free(data);
-	return rc;
-}
-
 int aten_number(struct aten *k, const char *what, double v, enum dtype t,
 		value_id *out, struct err *e)
 {
 	struct shape s = shape_of(0, NULL);
+	uint8_t element[8];
 
-	return fill(k, what, v, t, &s, 1, out, e);
+	encode(v, t, element);
+	k->ninner++;
+	return steps_tensor(&k->at, what, t, &s, element, dtype_size(t), out,
+			    e);
 }
 
 int aten_fill(struct aten *k, const char *what, double v, enum dtype t,
 	      size_t n, value_id *out, struct err *e)
 {
-	struct shape s = shape_of(1, &(int64_t){(int64_t)n});
+	int64_t size = (int64_t)n;
+	char name[64];
+	value_id one, shape;
+	int rc;
 
-	return fill(k, what, v, t, &s, n, out, e);
+	/* Made when it is needed: the file does not have so many bytes. */
+	snprintf(name, sizeof(name), "%s_value", what);
+	rc = aten_number(k, name, v, t, &one, e);
+	snprintf(name, sizeof(name), "%s_size", what);
+	if (rc == 0)
+		rc = aten_const_ints(k, name, &size, 1, &shape, e);
+	return rc < 0 ? rc : aten_make(k, what, "Expand", one, shape, out, e);
 }
 
 /* The number that ONNX has for a type; 0: none. */

@@ -9,6 +9,8 @@
 
 /* A longer sequence is a folder of its own. */
 #define SEQUENCE_MAX 64
+/* What is shared many times is not written many times. */
+#define SEQUENCE_BYTES_MAX (1u << 20)
 /* Integers of more bytes are told by their length. */
 #define BIGINT_MAX 256
 
@@ -171,7 +173,8 @@ static void format_scalar(const struct pickle_node *n, struct text *out)
 static void format_list(const struct pickle_node *list, const char *between,
 			struct text *out)
 {
-	for (size_t i = 0; i < list->nitems; i++) {
+	for (size_t i = 0; i < list->nitems && out->len < SEQUENCE_BYTES_MAX;
+	     i++) {
 		text_add(out, i ? between : "");
 		format_scalar(list->items[i], out);
 	}
@@ -258,7 +261,8 @@ void torch_format(const struct pickle_node *n, struct text *out)
 		format_item(n, out);
 		return;
 	}
-	for (size_t i = 0; i < n->nitems; i++) {
+	for (size_t i = 0; i < n->nitems && out->len < SEQUENCE_BYTES_MAX;
+	     i++) {
 		text_add(out, i ? "," : "");
 		format_item(n->items[i], out);
 	}

@@ -25,6 +25,8 @@
 /* Things looked at: shared ones count each time they are reached. */
 #define VISITS_MAX MODEL_OBJECTS_MAX
 #define DEPTH_MAX 1000
+/* Plain values as text: the same string may be reached very often. */
+#define TEXT_BYTES_MAX ((uint64_t)128 << 20)
 /* A longer text becomes a file under config/. */
 #define ATTR_MAX 200
 
@@ -45,6 +47,7 @@ struct walk {
 	size_t depth;
 	struct text name; /* full name of what is being looked at */
 	uint64_t visits;
+	uint64_t text_bytes; /* of plain values */
 };
 
 static struct frame *top(struct walk *w)
@@ -224,7 +227,13 @@ static int add_plain(struct walk *w, const struct frame *f,
 	char name[ERR_QUOTED];
 	int rc = 0;
 
+	if (n->kind == PICKLE_STRING || n->kind == PICKLE_BYTES)
+		w->text_bytes += n->s.len;
+	if (w->text_bytes > TEXT_BYTES_MAX)
+		return err_set(e, EFBIG, "more than %llu bytes of text",
+			       (unsigned long long)TEXT_BYTES_MAX);
 	torch_format(n, &value);
+	w->text_bytes += value.len;
 	if (value.failed)
 		rc = err_nomem(e, 0);
 	else if (n->kind == PICKLE_STRING && n->s.len > ATTR_MAX)
