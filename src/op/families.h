@@ -17,6 +17,7 @@
 	X(conv)								       \
 	X(deform)							       \
 	X(einsum)							       \
+	X(flex)							       \
 	X(gather)							       \
 	X(layout)							       \
 	X(loss)								       \
@@ -25,12 +26,15 @@
 	X(ml_label)							       \
 	X(ml_map)							       \
 	X(ml_more)							       \
+	X(ml_svm)						       \
 	X(ml_tree)							       \
 	X(ms_attention)							       \
+	X(ms_blocks)						       \
 	X(ms_decode)							       \
 	X(ms_fused)							       \
 	X(ms_grouped)							       \
 	X(ms_more)							       \
+	X(ms_nhwc)						       \
 	X(ms_quant)							       \
 	X(newest)							       \
 	X(norm)								       \
@@ -52,6 +56,7 @@
 	X(slice)							       \
 	X(softmax)							       \
 	X(string)							       \
+	X(string_match)						       \
 	X(training)							       \
 	X(unary)							       \
 	X(vision)							       \

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ml_more - OneHotEncoder, FeatureVectorizer, SVMRegressor. */
-#include <math.h>
-
+/* ml_more - OneHotEncoder, FeatureVectorizer. */
 #include "op/impl.h"
 #include "op/ml.h"
 
@@ -132,125 +130,9 @@ static int eval_vector(struct op_call *c, struct err *e)
 	return rc;
 }
 
-/* ---- SVMRegressor ---- */
-enum svm_kernel { SVM_LINEAR, SVM_POLY, SVM_RBF, SVM_SIGMOID };
-
-struct svm {
-	enum svm_kernel kernel;
-	double gamma, coef0, degree;
-	const double *coef, *vectors;
-	size_t n; /* support vectors; 0: coef are weights */
-	uint64_t features;
-};
-
-static double svm_kernel(const struct svm *s, const double *x, const double *v)
-{
-	double dot = 0, square = 0;
-
-	for (uint64_t i = 0; i < s->features; i++) {
-		dot += x[i] * v[i];
-		square += (x[i] - v[i]) * (x[i] - v[i]);
-	}
-	switch (s->kernel) {
-	case SVM_POLY:
-		return pow(s->gamma * dot + s->coef0, s->degree);
-	case SVM_RBF:
-		return exp(-s->gamma * square);
-	case SVM_SIGMOID:
-		return tanh(s->gamma * dot + s->coef0);
-	default:
-		return dot;
-	}
-}
-
-static int svm_read(struct op_call *c, struct svm *s, struct err *e)
-{
-	static const char *const names[] = {"LINEAR", "POLY", "RBF", "SIGMOID"};
-	const char *name = op_attr_str(c, "kernel_type", "LINEAR");
-	int64_t n = op_attr_int(c, "n_supports", 0);
-	const double *params;
-	size_t nparams, ncoef, nvectors, k = 0;
-	int rc = ml_doubles(c, "kernel_params", &params, &nparams, e);
-
-	while (k < 4 && strcmp(name, names[k]) != 0)
-		k++;
-	if (k == 4)
-		return op_invalid(c, e, "kernel_type");
-	s->kernel = (enum svm_kernel)k;
-	if (rc == 0)
-		rc = ml_doubles(c, "coefficients", &s->coef, &ncoef, e);
-	if (rc == 0)
-		rc = ml_doubles(c, "support_vectors", &s->vectors, &nvectors,
-				e);
-	if (rc < 0)
-		return rc;
-	s->gamma = nparams > 0 ? params[0] : 0;
-	s->coef0 = nparams > 1 ? params[1] : 0;
-	s->degree = nparams > 2 ? params[2] : 0;
-	s->n = n > 0 ? (size_t)n : 0;
-	if (s->n > 0 ? ncoef != s->n || nvectors / s->n != s->features ||
-			       nvectors % s->n != 0
-		     : ncoef != s->features)
-		return op_invalid(c, e, "%zu coefficients", ncoef);
-	return 0;
-}
-
-static int infer_svm(struct op_call *c, struct err *e)
-{
-	const struct shape *x = op_shape(c, 0);
-	struct shape s = shape_of(2, (int64_t[]){DIM_UNKNOWN, 1});
-	int rc = op_need_rank(c, 0, 1, 2, e);
-
-	if (x->rank > 0)
-		s.dims[0] = x->rank == 2 ? x->dims[0] : 1;
-	op_out(c, 0, DTYPE_F32, &s);
-	return rc;
-}
-
-static int eval_svm(struct op_call *c, struct err *e)
-{
-	bool one_class = op_attr_int(c, "one_class", 0) != 0;
-	const double *x, *rho;
-	struct svm s = {0};
-	enum ml_post post;
-	struct shape shape;
-	uint64_t rows;
-	size_t nrho;
-	void *out;
-	int rc = ml_rows(c, &rows, &s.features, &x, e);
-
-	if (rc == 0)
-		rc = svm_read(c, &s, e);
-	if (rc == 0)
-		rc = ml_doubles(c, "rho", &rho, &nrho, e);
-	if (rc == 0)
-		rc = ml_post_read(c, &post, e);
-	if (rc < 0)
-		return rc;
-	shape = shape_of(2, (int64_t[]){(int64_t)rows, 1});
-	rc = op_alloc_as(c, 0, DTYPE_F32, DTYPE_F64, &shape, &out, e);
-	for (uint64_t r = 0; rc == 0 && r < rows; r++) {
-		double *o = (double *)out + r;
-		const double *row = x + r * s.features;
-
-		*o = nrho > 0 ? rho[0] : 0;
-		for (size_t k = 0; k < s.n; k++)
-			*o += s.coef[k] *
-			      svm_kernel(&s, row, s.vectors + k * s.features);
-		if (s.n == 0)
-			*o += svm_kernel(&s, row, s.coef);
-		if (one_class)
-			*o = *o > 0 ? 1 : -1;
-		ml_post_apply(post, o, 1);
-		rc = op_check_stop(c, e);
-	}
-	return rc;
-}
-
 const struct op ops_ml_more[] = {
 	{ML, "OneHotEncoder", 1, 1, 1, 1, 1, 0, 0, infer_one_hot, eval_one_hot},
 	{ML, "FeatureVectorizer", 1, 1, OP_VARIADIC, 1, 1, 0, 0, infer_vector,
 	 eval_vector},
-	{ML, "SVMRegressor", 1, 1, 1, 1, 1, 0, 0, infer_svm, eval_svm},
 	{0},
 };

@@ -40,8 +40,8 @@ static const struct places multi_head = {
 struct decode {
 	const struct places *at;
 	struct attention a;
-	size_t past;  /* rows that count */
-	size_t room;  /* rows of the buffers */
+	size_t past;   /* rows that count */
+	size_t room;   /* rows of the buffers */
 	bool in_place; /* the past's buffer has room for the new ones */
 	bool is_cross;
 };
@@ -136,7 +136,8 @@ static int follow_beams(struct op_call *c, const struct decode *d,
 		return op_invalid(c, e, "cache_indirection does not fit");
 	rc = op_in_i64(c, d->at->indirection, &from, e);
 	if (rc == 0)
-		rc = ms_floats(c, (uint64_t)a->batch * a->q_heads * d->room * dim,
+		rc = ms_floats(c,
+			       (uint64_t)a->batch * a->q_heads * d->room * dim,
 			       &out, e);
 	if (rc < 0)
 		return rc;
@@ -193,7 +194,8 @@ static int append(struct op_call *c, struct decode *d, size_t i, size_t past,
 					(int64_t)d->room, (int64_t)*dim});
 	rc = op_in_f32(c, i, &fresh, e);
 	if (rc == 0)
-		rc = add_bias(c, d, from, width, &fresh, a->batch * a->q_len, e);
+		rc = add_bias(c, d, from, width, &fresh, a->batch * a->q_len,
+			      e);
 	if (rc == 0 && op_has(c, past))
 		rc = op_in_f32(c, past, &rows, e);
 	if (rc == 0)
