@@ -358,13 +358,17 @@ static int64_t label_row(const struct classifier *k, const double *scores,
 	return (int64_t)best;
 }
 
-/* One score for two classes becomes two. */
+/* One score for two classes becomes two, as onnxruntime has them. */
 static void spread(enum ml_post post, double *v)
 {
 	double x = v[0];
 
-	v[1] = post == ML_LOGISTIC ? 1 / (1 + exp(-x)) : x;
-	v[0] = post == ML_LOGISTIC ? 1 / (1 + exp(x)) : -x;
+	v[1] = x;
+	v[0] = post == ML_NONE ? -x : 1 - x;
+	if (post == ML_LOGISTIC) {
+		v[0] = 1 / (1 + exp(x));
+		v[1] = 1 / (1 + exp(-x));
+	}
 }
 
 static int eval_classifier(struct op_call *c, struct err *e)

@@ -19,7 +19,6 @@ static const struct inner {
 	{MICROSOFT, "FusedConv", {0, 3}},
 	{ONNX, "MaxPool", {0, SIZE_MAX}},
 	{ONNX, "QLinearConv", {0, SIZE_MAX}},
-	{MICROSOFT, "QLinearAveragePool", {0, SIZE_MAX}},
 };
 
 static int eval_nhwc(struct op_call *c, struct err *e)

@@ -10,6 +10,7 @@
 #include "kernel/norm.h"
 #include "kernel/pooling.h"
 #include "kernel/reduce.h"
+#include "op/delegate.h"
 #include "op/impl.h"
 #include "op/matmul.h"
 #include "op/quantize.h"
@@ -107,6 +108,9 @@ static int eval_global_average(struct op_call *c, struct err *e)
 }
 
 /* ---- QLinearAveragePool ---- */
+static int eval_average_last(struct op_call *c, struct err *e);
+
+/* op.arg: channels come second, whatever the node says. */
 static int eval_average(struct op_call *c, struct err *e)
 {
 	struct pooling_plan v = {
@@ -121,8 +125,8 @@ static int eval_average(struct op_call *c, struct err *e)
 	float *y = NULL;
 	int rc = op_need_rank(c, 0, 3, 5, e);
 
-	if (rc == 0 && op_attr_int(c, "channels_last", 0))
-		return op_unsupported(c, e, "channels_last");
+	if (rc == 0 && !c->op->arg && op_attr_int(c, "channels_last", 0))
+		return eval_average_last(c, e);
 	if (rc == 0)
 		rc = spatial_read(c, in->rank - 2, NULL, &sp, e);
 	if (rc == 0 && sp.kernel[0] == DIM_UNKNOWN)
@@ -142,6 +146,33 @@ static int eval_average(struct op_call *c, struct err *e)
 		v.pad_end[3 - sp.n + i] = (ptrdiff_t)sp.end[i];
 	pooling_run(&c->env->kernel, &v, shape_span(in, 0, 2), x, y, NULL);
 	return quant_output(c, &s, y, 3, 4, c->in[0].dtype, e);
+}
+
+static int eval_average_last(struct op_call *c, struct err *e)
+{
+	static const struct op average = {
+		MICROSOFT, "QLinearAveragePool", 1, 4, 5, 1, 1, 0, 1,
+		NULL,	   eval_average};
+	struct tensor in[5], y = {0}, out = {0};
+	struct op_call inner = *c;
+	int rc;
+
+	memcpy(in, c->in, c->nin * sizeof(*in));
+	rc = op_channels_first(c, &c->in[0], &in[0], e);
+	if (rc < 0)
+		return rc;
+	inner.op = &average;
+	inner.in = in;
+	inner.out = &y;
+	rc = op_eval(&inner, e);
+	if (rc == 0)
+		rc = op_channels_last(c, &y, &out, e);
+	if (rc == 0)
+		rc = op_give(c, 0, &out, e);
+	tensor_drop(&in[0]);
+	tensor_drop(&y);
+	tensor_drop(&out);
+	return rc;
 }
 
 /* ---- QLinearSoftmax ---- */
