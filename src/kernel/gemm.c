@@ -13,6 +13,8 @@
 #define BLOCK_MIN (1u << 21)
 #define BLOCK_MAX (1u << 29)
 #define BLOCKS 8
+/* How much longer our own loops over integers take than BLAS. */
+#define INTS_SLOWER 16
 
 static void use_one_thread(void)
 {
@@ -153,7 +155,9 @@ static void run_blocks(void *ctx, size_t begin, size_t end)
 /* Large enough to be worth it, small enough to share and to be stopped. */
 static size_t count_blocks(const struct gemm *g)
 {
-	double work = (double)g->m * (double)g->n * (double)(g->k ? g->k : 1);
+	double slow = g->type < NUM_F32 ? INTS_SLOWER : 1;
+	double work = slow * (double)g->m * (double)g->n *
+		      (double)(g->k ? g->k : 1);
 	size_t least = (size_t)(work / BLOCK_MAX) + 1;
 	size_t most = (size_t)(work / BLOCK_MIN) + 1;
 

@@ -8,6 +8,9 @@
 /* Columns of `inner` that are worked on at a time. */
 #define LANES 64
 
+/* Elements between two looks at whether to stop. */
+#define STOP_AFTER 65536
+
 struct job {
 	const struct kernel *k;
 	const struct reduce_plan *p;
@@ -104,11 +107,18 @@ FLOATING(F64, double)
 			for (size_t d = 0; d < p->dim; d++) {                \
 				double x = in[d * p->inner + i];             \
 				max = x > max || x != x ? x : max;           \
+				if (d % STOP_AFTER == 0 &&                   \
+				    kernel_stopped(j->k))                    \
+					return;                              \
 			}                                                    \
 			shift = isinf(max) ? 0 : max;                        \
-			for (size_t d = 0; d < p->dim; d++)                  \
+			for (size_t d = 0; d < p->dim; d++) {                \
 				sum += exp((double)in[d * p->inner + i] -    \
 					   shift);                           \
+				if (d % STOP_AFTER == 0 &&                   \
+				    kernel_stopped(j->k))                    \
+					return;                              \
+			}                                                    \
 			out[i] = (T)(log(sum) + shift);                      \
 		}                                                            \
 	}

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+/* Elements between two looks at whether to stop. */
+#define STOP_AFTER 65536
+
 int sort_compare(enum num t, const void *v, size_t i, size_t j)
 {
 	switch (t) {
@@ -21,8 +24,9 @@ int sort_compare(enum num t, const void *v, size_t i, size_t j)
 }
 
 /* A stable merge sort, bottom up. */
-void sort_indices(enum num t, const void *v, size_t step, bool descending,
-		  int64_t *idx, int64_t *tmp, size_t n)
+void sort_indices(const struct kernel *kernel, enum num t, const void *v,
+		  size_t step, bool descending, int64_t *idx, int64_t *tmp,
+		  size_t n)
 {
 	int64_t *from = idx, *to = tmp, *swap;
 
@@ -47,6 +51,9 @@ void sort_indices(enum num t, const void *v, size_t step, bool descending,
 					 (descending ? order > 0 : order < 0));
 
 				to[k] = take_b ? from[b++] : from[a++];
+				if (k % STOP_AFTER == 0 &&
+				    kernel_stopped(kernel))
+					return;
 			}
 		}
 		swap = from;

@@ -16,6 +16,12 @@
 #define HOLLOW_MAX ((uint64_t)1 << 31)
 /* While inferring, nothing is worth more than this. */
 #define INFER_MAX (1u << 20)
+/* Bytes cleared between two looks at whether to stop. */
+#define CLEAR_AT_ONCE ((uint64_t)8 << 20)
+/* Small pieces of temporary memory (strings, mostly) share a block. */
+#define PIECE_MAX 1024
+#define PIECES ((uint64_t)64 << 10)
+#define PIECE_ALIGN 64
 
 struct pending {
 	struct pending *next;
@@ -35,6 +41,8 @@ struct held {
 struct op_scratch {
 	struct held *held;
 	struct pending *pending;
+	char *pieces; /* what is left of a block; it is held */
+	uint64_t npieces;
 };
 
 static struct op_scratch *scratch_of(struct op_call *c)
@@ -67,15 +75,35 @@ void call_free_scratch(struct op_call *c)
 	free(s);
 }
 
+/* Fresh memory comes a page at a time: much of it takes long. */
+static int clear(struct op_call *c, char *p, uint64_t nbytes, struct err *e)
+{
+	int rc = 0;
+
+	for (uint64_t at = 0; at < nbytes && rc == 0; at += CLEAR_AT_ONCE) {
+		uint64_t n = nbytes - at;
+
+		memset(p + at, 0, n < CLEAR_AT_ONCE ? n : CLEAR_AT_ONCE);
+		rc = op_check_stop(c, e);
+	}
+	return rc;
+}
+
 static int alloc_blob(struct op_call *c, uint64_t nbytes, struct blob **out,
 		      void **data, struct err *e)
 {
+	struct blob *b;
 	int rc;
 
 	if (c->env) {
-		rc = c->env->alloc(c->env, nbytes, out, data, e);
-		if (rc == 0 && !(c->op->flags & OP_WRITES_ALL))
-			memset(*data, 0, nbytes);
+		rc = c->env->alloc(c->env, nbytes, &b, data, e);
+		if (rc == 0 && !(c->op->flags & OP_WRITES_ALL)) {
+			rc = clear(c, *data, nbytes, e);
+			if (rc < 0)
+				blob_unref(b);
+		}
+		if (rc == 0)
+			*out = b;
 		return rc;
 	}
 	if (nbytes > INFER_MAX)
@@ -101,12 +129,36 @@ static int hold(struct op_call *c, struct blob *b, struct err *e)
 	return 0;
 }
 
-int op_temp(struct op_call *c, uint64_t nbytes, void **out, struct err *e)
+static int temp_block(struct op_call *c, uint64_t nbytes, void **out,
+		      struct err *e)
 {
 	struct blob *b;
 	int rc = alloc_blob(c, nbytes, &b, out, e);
 
 	return rc < 0 ? rc : hold(c, b, e);
+}
+
+int op_temp(struct op_call *c, uint64_t nbytes, void **out, struct err *e)
+{
+	struct op_scratch *s = c->env ? c->scratch : NULL;
+	uint64_t n = (nbytes + PIECE_ALIGN - 1) / PIECE_ALIGN * PIECE_ALIGN;
+	void *block;
+	int rc;
+
+	/* The first pieces are blocks of their own: few calls want more. */
+	if (!s || nbytes > PIECE_MAX || !s->held || !s->held->next)
+		return temp_block(c, nbytes, out, e);
+	if (s->npieces < n) {
+		rc = temp_block(c, PIECES, &block, e);
+		if (rc < 0)
+			return rc;
+		s->pieces = block;
+		s->npieces = PIECES;
+	}
+	*out = s->pieces;
+	s->pieces += n;
+	s->npieces -= n;
+	return 0;
 }
 
 int op_temp_array(struct op_call *c, uint64_t n, size_t size, void **out,

@@ -12,6 +12,9 @@
 
 enum mode { MODE_NEAREST, MODE_LINEAR, MODE_CUBIC };
 
+/* Elements between two looks at whether to stop. */
+#define STOP_AFTER 65536
+
 struct resize {
 	enum mode mode;
 	const char *transform, *nearest;
@@ -437,9 +440,12 @@ static int store(struct op_call *c, const struct resize *r, double *v,
 
 	if (rc < 0)
 		return rc;
-	for (uint64_t i = 0; i < n; i++)
+	for (uint64_t i = 0; i < n; i++) {
 		((double *)out)[i] =
 			op_is_int(c->in[0].dtype) ? nearbyint(v[i]) : v[i];
+		if (i % STOP_AFTER == 0 && kernel_stopped(&c->env->kernel))
+			break;
+	}
 	return 0;
 }
 

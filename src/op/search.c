@@ -6,6 +6,9 @@
 #include "kernel/convert.h"
 #include "op/impl.h"
 
+/* Elements between two looks at whether to stop. */
+#define STOP_AFTER 65536
+
 /* ---- NonZero ---- */
 static int infer_nonzero(struct op_call *c, struct err *e)
 {
@@ -74,6 +77,8 @@ static int eval_nonzero(struct op_call *c, struct err *e)
 			rest /= dim;
 		}
 		at++;
+		if (at % STOP_AFTER == 0 && kernel_stopped(&c->env->kernel))
+			break;
 	}
 	return 0;
 }
@@ -171,6 +176,7 @@ static int infer_topk(struct op_call *c, struct err *e)
 }
 
 struct topk {
+	const struct kernel *kernel;
 	enum num t;
 	const char *in;
 	char *values;
@@ -191,8 +197,10 @@ static void topk_rows(void *ctx, size_t begin, size_t end)
 
 		for (size_t i = 0; i < t->dim; i++)
 			idx[i] = (int64_t)i;
-		sort_indices(t->t, t->in + at * size, t->inner, t->largest, idx,
-			     idx + t->dim, t->dim);
+		sort_indices(t->kernel, t->t, t->in + at * size, t->inner,
+			     t->largest, idx, idx + t->dim, t->dim);
+		if (kernel_stopped(t->kernel))
+			return;
 		for (size_t i = 0; i < t->k; i++) {
 			size_t o = to + i * t->inner;
 
@@ -206,7 +214,8 @@ static void topk_rows(void *ctx, size_t begin, size_t end)
 
 static int eval_topk(struct op_call *c, struct err *e)
 {
-	struct topk t = {.largest = op_attr_int(c, "largest", 1) != 0};
+	struct topk t = {.kernel = &c->env->kernel,
+			 .largest = op_attr_int(c, "largest", 1) != 0};
 	const struct shape *in = op_shape(c, 0);
 	const void *src;
 	struct shape s;
@@ -253,6 +262,7 @@ static int infer_unique(struct op_call *c, struct err *e)
 }
 
 struct unique {
+	const struct kernel *kernel;
 	enum num t;
 	const void *in; /* numbers, or spans */
 	bool strings;
@@ -302,6 +312,9 @@ static void sort_slabs(const struct unique *u, int64_t *idx, int64_t *tmp)
 						       (size_t)idx[a]) < 0);
 
 				tmp[k] = take_b ? idx[b++] : idx[a++];
+				if (k % STOP_AFTER == 0 &&
+				    kernel_stopped(u->kernel))
+					return;
 			}
 		}
 		memcpy(idx, tmp, u->dim * sizeof(*idx));
@@ -376,6 +389,9 @@ static int unique_outputs(struct op_call *c, const struct unique *u,
 	for (size_t i = 0; i < u->dim; i++)
 		idx[i] = (int64_t)i;
 	sort_slabs(u, idx, idx + u->dim);
+	rc = op_check_stop(c, e);
+	if (rc < 0)
+		return rc;
 	p.n = make_groups(u, idx, sorted, v);
 	p.idx = v[0];
 	p.block *= u->inner;
@@ -393,7 +409,8 @@ static int unique_outputs(struct op_call *c, const struct unique *u,
 static int eval_unique(struct op_call *c, struct err *e)
 {
 	struct shape s = *op_shape(c, 0);
-	struct unique u = {.strings = c->in[0].dtype == DTYPE_STRING};
+	struct unique u = {.kernel = &c->env->kernel,
+			   .strings = c->in[0].dtype == DTYPE_STRING};
 	int64_t *v[3];
 	int32_t axis = 0;
 	void *p;

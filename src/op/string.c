@@ -151,6 +151,8 @@ static int eval_normalizer(struct op_call *c, struct err *e)
 		if (rc == 0 && !stop)
 			rc = changed(c, &in[i], letters_of(c), &words[kept++],
 				     e);
+		if (rc == 0 && i % 1024 == 0)
+			rc = op_check_stop(c, e);
 	}
 	if (rc < 0)
 		return rc;
@@ -189,6 +191,8 @@ static void join_row(const void *const in[], const size_t step[], void *out,
 		memcpy(p, x->p, x->len);
 		memcpy((char *)p + x->len, y->p, y->len);
 		o[i] = (struct span){.p = p, .len = x->len + y->len};
+		if (i % 1024 == 0)
+			j->rc = op_check_stop(j->c, j->e);
 	}
 }
 

@@ -51,6 +51,7 @@ struct nms {
 	double iou, least;
 	bool has_least;
 	int64_t *idx, *tmp;
+	const struct kernel *kernel;
 };
 
 /* Keeps the best boxes of one class in idx; returns how many. */
@@ -60,7 +61,7 @@ static size_t suppress(const struct nms *s)
 
 	for (size_t i = 0; i < s->n; i++)
 		s->idx[i] = (int64_t)i;
-	sort_indices(NUM_F32, s->scores, 1, true, s->idx, s->tmp, s->n);
+	sort_indices(s->kernel, NUM_F32, s->scores, 1, true, s->idx, s->tmp, s->n);
 	for (size_t i = 0; i < s->n && (int64_t)kept < s->most; i++) {
 		size_t at = (size_t)s->idx[i];
 		struct box b = box_at(s->boxes + 4 * at, s->centred);
@@ -72,6 +73,8 @@ static size_t suppress(const struct nms *s)
 
 			keep = (double)overlap(&b, &other) <= s->iou;
 		}
+		if (i % 64 == 0 && kernel_stopped(s->kernel))
+			break;
 		if (keep)
 			s->idx[kept++] = (int64_t)at;
 	}
@@ -91,6 +94,7 @@ static int nms_read(struct op_call *c, struct nms *s, struct err *e)
 		rc = op_in_f32(c, 0, &s->boxes, e);
 	if (rc == 0)
 		rc = op_in_f32(c, 1, &s->scores, e);
+	s->kernel = &c->env->kernel;
 	s->has_least = op_has(c, 4);
 	s->n = (size_t)op_shape(c, 0)->dims[1];
 	s->centred = op_attr_int(c, "center_point_box", 0) != 0;

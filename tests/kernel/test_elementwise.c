@@ -233,7 +233,7 @@ TEST(sorting_is_stable)
 			v[i] = (int32_t)(naive_next(&seed) % 9);
 			idx[i] = (int64_t)i;
 		}
-		sort_indices(NUM_I32, v, 1, n % 2, idx, tmp, n);
+		sort_indices(&(struct kernel){0}, NUM_I32, v, 1, n % 2, idx, tmp, n);
 		for (size_t i = 1; i < n; i++) {
 			int32_t a = v[idx[i - 1]], b = v[idx[i]];
 

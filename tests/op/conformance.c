@@ -2,7 +2,7 @@
 /*
  * conformance - runs ONNX's backend cases and compares.
  *
- *	conformance [-v] [DIR...]
+ *	conformance [-v] [-t THREADS] [DIR...]
  *
  * A case is a directory with model.onnx and test_data_set_N/input_M.pb,
  * output_M.pb.  Without DIR: Debian's libonnx-testdata and, when
@@ -45,6 +45,7 @@ static struct tally tallies[OPERATORS_MAX];
 static size_t ntallies;
 static bool verbose;
 static struct pool *pool;
+static unsigned nthreads = 2;
 
 static void note(const char *name, enum outcome o)
 {
@@ -167,7 +168,7 @@ static int run_outputs(const struct model *m, struct tensor *values,
 		       struct engine **out, struct err *e)
 {
 	const struct graph *g = m->graph;
-	struct engine *en = engine_new(2, BUDGET);
+	struct engine *en = engine_new(nthreads, BUDGET);
 	struct run *r = NULL;
 	int rc = en ? run_new(en, m, &r, e) : err_nomem(e, BUDGET);
 
@@ -341,7 +342,11 @@ int main(int argc, char **argv)
 		verbose = true;
 		i++;
 	}
-	pool = pool_new(2);
+	if (i + 1 < argc && strcmp(argv[i], "-t") == 0) {
+		nthreads = (unsigned)atoi(argv[i + 1]);
+		i += 2;
+	}
+	pool = pool_new(nthreads);
 	if (!pool)
 		return 1;
 	if (i == argc)

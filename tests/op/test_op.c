@@ -58,6 +58,14 @@ static void set_ints(struct bench *b, const char *name, const int64_t *v,
 		.name = name, .kind = ATTR_INTS, .n = n, .ints = v};
 }
 
+static void set_text(struct bench *b, const char *name, const char *text)
+{
+	b->attrs[b->nattrs++] = (struct attr){.name = name,
+					      .kind = ATTR_STRING,
+					      .n = 1,
+					      .s = {text, strlen(text)}};
+}
+
 /* Evaluates; drops everything.  The newest opset unless one is given. */
 static int run(struct bench *b, const char *type, int opset,
 	       const atomic_bool *stop, struct err *e)
@@ -239,6 +247,25 @@ TEST(too_large_is_told_before)
 	add_ints(&b, 1, DIMS(INT64_MAX));
 	add_ints(&b, 1, DIMS(1));
 	CHECK_INT(run(&b, "Range", 0, NULL, NULL), -EFBIG);
+	add_floats(&b, 2, DIMS(1, 2));
+	add_ints(&b, 2, DIMS((int64_t)1 << 31, (int64_t)1 << 30));
+	CHECK_INT(run(&b, "Tile", 0, NULL, NULL), -EFBIG);
+	add_floats(&b, 1, DIMS(2));
+	add_ints(&b, 2, DIMS((int64_t)1 << 40, 0));
+	CHECK_INT(run(&b, "Pad", 0, NULL, NULL), -EFBIG);
+	add_ints(&b, 2, DIMS(0, 1));
+	add_ints(&b, 1, DIMS((int64_t)1 << 40));
+	add_floats(&b, 1, DIMS(2));
+	CHECK_INT(run(&b, "OneHot", 0, NULL, NULL), -EFBIG);
+	add_floats(&b, 2, DIMS(2, 2));
+	b.nin = 3; /* no regions, no scales */
+	add_ints(&b, 2, DIMS(1 << 20, 1 << 20));
+	CHECK_INT(run(&b, "Resize", 0, NULL, NULL), -EFBIG);
+	/* An einsum's result may be far larger than its factors. */
+	add_floats(&b, 1, DIMS(1 << 16));
+	add_floats(&b, 1, DIMS(1 << 16));
+	set_text(&b, "equation", "i,j->ij");
+	CHECK_INT(run(&b, "Einsum", 0, NULL, NULL), -EFBIG);
 	/* Nothing in it, but loops would go through it. */
 	add_ints(&b, 3, DIMS(0, (int64_t)1 << 30, (int64_t)1 << 30));
 	CHECK_INT(run(&b, "ConstantOfShape", 0, NULL, NULL), -EFBIG);
