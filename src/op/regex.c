@@ -67,6 +67,7 @@ struct parser {
 	struct regex *r;
 	const uint8_t *p, *end;
 	struct flags flags;
+	bool quoted;	 /* the last atom was \Q…\E with something in it */
 	const char *why; /* NULL: all is well */
 };
 
@@ -397,6 +398,7 @@ static bool parse_quoted(struct parser *s)
 
 		if (!emit_char(s, c, c, false))
 			return false;
+		s->quoted = true;
 	}
 	return true;
 }
@@ -478,6 +480,7 @@ static bool parse_group(struct parser *s, int depth)
 	if (!parse_alternatives(s, depth + 1))
 		return false;
 	s->flags = outer;
+	s->quoted = false;
 	return accept(s, ")") || fail(s, "a missing )");
 }
 
@@ -614,7 +617,13 @@ static bool parse_sequence(struct parser *s, int depth)
 	while (s->p < s->end && *s->p != '|' && *s->p != ')') {
 		uint32_t from = s->r->n;
 
-		if (!parse_atom(s, depth) || !parse_repeats(s, from))
+		s->quoted = false;
+		if (!parse_atom(s, depth))
+			return false;
+		/* What follows a quotation repeats its last character. */
+		if (s->quoted)
+			from = s->r->n - 1;
+		if (!parse_repeats(s, from))
 			return false;
 	}
 	return true;
