@@ -42,7 +42,7 @@ allowed() {
 folder_of() {
 	case $1 in
 	arena | array | cursor | err | log | map | text | utf8) echo base ;;
-	blob | dtype | npy | reader | source | tensor) echo data ;;
+	blob | dtype | inflate | npy | reader | source | tensor) echo data ;;
 	quant) echo data ;;
 	graph | model | names) echo model ;;
 	format) echo format ;;
@@ -62,7 +62,7 @@ door() {
 	case $1 in
 	fuse*.h | fuse3/*) echo 'src/fuse/*' ;;
 	zip.h) echo 'src/wire/zip*' ;;
-	zlib.h) echo 'src/data/blob_inflate.c src/wire/unpack_zlib.c src/wire/hdf5_filter.c' ;;
+	zlib.h) echo 'src/data/blob_inflate.c src/data/inflate.c src/wire/unpack_zlib.c src/wire/hdf5_filter.c' ;;
 	bzlib.h) echo src/wire/unpack_bzip2.c ;;
 	lzma.h) echo src/wire/unpack_lzma.c ;;
 	jansson.h) echo 'src/wire/json*' ;;

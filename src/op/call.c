@@ -146,7 +146,7 @@ int op_temp(struct op_call *c, uint64_t nbytes, void **out, struct err *e)
 	int rc;
 
 	/* The first pieces are blocks of their own: few calls want more. */
-	if (!s || nbytes > PIECE_MAX || !s->held || !s->held->next)
+	if (!s || n == 0 || nbytes > PIECE_MAX || !s->held || !s->held->next)
 		return temp_block(c, nbytes, out, e);
 	if (s->npieces < n) {
 		rc = temp_block(c, PIECES, &block, e);
@@ -358,7 +358,7 @@ int op_load(struct op_call *c, const struct tensor *t, struct tensor *out,
 	*out = *t;
 	if (t->dtype >= DTYPE_SEQUENCE || blob_bytes(t->data))
 		return 0;
-	rc = op_temp(c, t->data->size, &data, e);
+	rc = temp_block(c, t->data->size, &data, e);
 	if (rc < 0)
 		return rc;
 	out->data = c->scratch->held->blob;

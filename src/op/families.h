@@ -19,6 +19,7 @@
 	X(einsum)							       \
 	X(flex)							       \
 	X(gather)							       \
+	X(image)							       \
 	X(layout)							       \
 	X(loss)								       \
 	X(matmul)							       \
