@@ -11,6 +11,7 @@ ROUNDS rounds).  The native side of reads is the model file itself, at the
 tensor's place; of listings and small files, a copy in a temporary directory.
 """
 import argparse
+import contextlib
 import json
 import mmap
 import os
@@ -279,6 +280,66 @@ def small_files(opts):
                 twice.append(seconds(go, mnt + "/model"))
         report("10,000 small files, first", native, once)
         report("10,000 small files, again", native, twice, 0.9)
+
+
+@contextlib.contextmanager
+def squashed(folder, tmp):
+    """The same files through squashfuse, a FUSE filesystem in C; stored."""
+    image, mnt = os.path.join(tmp, "image"), os.path.join(tmp, "squash")
+    subprocess.run(["mksquashfs", folder, image, "-noI", "-noD", "-noF",
+                    "-noX", "-quiet", "-no-progress"], check=True,
+                   stdout=subprocess.DEVNULL)
+    os.mkdir(mnt)
+    subprocess.run(["squashfuse_ll", image, mnt], check=True)
+    try:
+        yield mnt
+    finally:
+        subprocess.run(["fusermount3", "-u", mnt], check=True)
+
+
+@case
+def peer(opts):
+    """squashfuse's seconds / ours, on the same files."""
+    if not (shutil.which("mksquashfs") and shutil.which("squashfuse_ll")):
+        print("peer: no squashfuse and squashfs-tools")
+        return
+    with tempdir() as tmp:
+        path, copy = tmp + "/big.safetensors", tmp + "/copy"
+        n = opts.size // 4 // 4096 * 4096
+        start = write_safetensors(path, {"big": ("F32", [n // 4], n)})
+        os.mkdir(copy)
+        # No zeros: squashfs does not store them.
+        block = os.urandom(4096)
+        with open(path, "r+b") as f, open(copy + "/big", "wb") as g:
+            f.seek(start)
+            for _ in range(n // 4096):
+                f.write(block)
+                g.write(block)
+        read_all(path)
+        with mounted(path) as mnt, squashed(copy, tmp) as other:
+            ours, theirs = mnt + "/model/big", other + "/big"
+
+            def cold():
+                forget(ours)
+                forget(theirs)
+
+            for what, before in ("first", cold), ("second", None):
+                compare("%s read, against squashfuse" % what,
+                        lambda: read_all(theirs), lambda: read_all(ours),
+                        1.0, before)
+    with tempdir() as tmp:
+        path, copy = tmp + "/many.safetensors", tmp + "/copy"
+        many_parameters(path, 20000)
+        make_copy(copy, 20000)
+        native, ours = [], []
+        for _ in range(3):
+            with tempdir() as there, mounted(path) as mnt, \
+                    squashed(copy, there) as other:
+                native.append(seconds(subprocess.check_output,
+                                      ["du", "-s", other]))
+                ours.append(seconds(subprocess.check_output,
+                                    ["du", "-s", mnt + "/model"]))
+        report("du, 20,000 parameters, against squashfuse", native, ours, 1.0)
 
 
 @case
