@@ -67,6 +67,15 @@ static int read_to_memory(struct blob *data, struct blob **out, struct err *e)
 	return 0;
 }
 
+/* A table of ends comes before the bytes: one of them more than strings. */
+static bool has_table(const struct tensor *t)
+{
+	uint64_t n;
+
+	return !shape_nelems(&t->shape, &n) ||
+	       n < t->data->size / sizeof(uint64_t);
+}
+
 int view_load_strings(const struct tensor *t, struct tensor *out, struct err *e)
 {
 	struct blob *data = NULL;
@@ -74,6 +83,11 @@ int view_load_strings(const struct tensor *t, struct tensor *out, struct err *e)
 
 	if (!t->data)
 		return err_set(e, EAGAIN, "strings are not there");
+	rc = blob_status(t->data, e);
+	if (rc < 0)
+		return rc;
+	if (!has_table(t))
+		return err_set(e, EIO, "fewer strings than the shape says");
 	if (blob_bytes(t->data)) {
 		*out = tensor_ref(t);
 		return 0;

@@ -202,6 +202,28 @@ TEST(strings_as_text)
 	tensor_drop(&t);
 }
 
+TEST(more_strings_than_there_are)
+{
+	struct tensor t = make_strings();
+	const struct shape far = shape_of(1, (int64_t[]){INT64_MAX / 8});
+	struct blob *b;
+	uint64_t size;
+	struct err e;
+
+	t.shape = far;
+	for (size_t v = 0; v < nviews; v++) {
+		if (!views[v]->needs_data)
+			continue;
+		CHECK_INT(views[v]->size(&t, &size, &e), -EIO);
+		CHECK_INT(view_open(v, &t, &b, &e), -EIO);
+	}
+	blob_unref(t.data);
+	t.data = blob_fail(0, EFBIG, "too many strings");
+	CHECK_INT(views[0]->size(&t, &size, &e), -EFBIG);
+	CHECK_INT(view_open(0, &t, &b, &e), -EFBIG);
+	tensor_drop(&t);
+}
+
 TEST(strings_as_npy)
 {
 	static const uint32_t want[20] = {'a', '\n',	'b', '\\', 'c',	   0, 0,
@@ -256,6 +278,7 @@ int main(void)
 	RUN(what_is_not_known);
 	RUN(what_cannot_be);
 	RUN(strings_as_text);
+	RUN(more_strings_than_there_are);
 	RUN(strings_as_npy);
 	RUN(views_stream);
 	return check_result();
