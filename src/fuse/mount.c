@@ -9,10 +9,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fuse/lane.h"
+#include "fuse/loop.h"
 #include "fuse/mounter.h"
 #include "fuse/serve.h"
 #include "modelfs/blob.h"
@@ -230,45 +230,19 @@ int mount_open(struct mount_session *m, struct vfs *v, struct err *e)
 	return 0;
 }
 
-/*
- * The loop ends when one of its threads finds no memory for its buffer.  The
- * requests it had taken are answered; the mount is not to go away with it.
- */
-static int serve_until_told(struct fuse_session *se,
-			    struct fuse_loop_config *cfg)
-{
-	const struct timespec pause = {.tv_nsec = 20000000};
-	int rc = fuse_session_loop_mt(se, cfg);
-
-	while (rc == -ENOMEM) {
-		fuse_session_reset(se);
-		nanosleep(&pause, NULL);
-		rc = fuse_session_loop_mt(se, cfg);
-	}
-	return rc;
-}
-
 int mount_serve(struct mount_session *m)
 {
-	struct fuse_loop_config *cfg = fuse_loop_cfg_create();
 	int rc;
 
 	m->server.lane = lane_new(LANE_THREADS);
-	if (!cfg || !m->server.lane) {
-		lane_free(m->server.lane);
-		if (cfg)
-			fuse_loop_cfg_destroy(cfg);
+	if (!m->server.lane)
 		return -ENOMEM;
-	}
-	fuse_loop_cfg_set_max_threads(cfg, LOOP_THREADS);
 	end_waiting(m);
-	rc = serve_until_told(m->se, cfg);
-	fuse_loop_cfg_destroy(cfg);
+	rc = loop_run(m->se, LOOP_THREADS);
 	/* Jobs reply through the session: end them while it is there. */
 	lane_free(m->server.lane);
 	m->server.lane = NULL;
-	/* A signal is a way to end; libfuse reports its number. */
-	return rc < 0 ? rc : 0;
+	return rc;
 }
 
 void mount_close(struct mount_session *m)
