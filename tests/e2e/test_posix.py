@@ -339,7 +339,9 @@ def an_ordinary_user():
 
 @case
 def unmounting_while_somebody_reads():
-    with mounted(ONNX, ends=True) as mnt:
+    # The kernel need not say that a file was closed when the mount is gone.
+    env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
+    with mounted(ONNX, ends=True, env=env) as mnt:
         fd = os.open(mnt + "/" + WEIGHT, os.O_RDONLY)
         assert unmount(mnt).returncode != 0, "a busy mount went away"
         want = os.pread(fd, 100, 0)
