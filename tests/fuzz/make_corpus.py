@@ -395,6 +395,42 @@ def seeds_arrays():
     put("compressed", "zlib", zlib.compress(b'{"a": [1, 2]}'))
 
 
+def chunk(kind, data):
+    return (struct.pack(">I", len(data)) + kind + data +
+            struct.pack(">I", zlib.crc32(kind + data)))
+
+
+def png(colour, depth, interlace, rows, *before):
+    head = struct.pack(">IIBBBBB", 3, 2, depth, colour, 0, 0, interlace)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(before) +
+            chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def seeds_image():
+    put("image", "rgb.png", png(2, 8, 0, (b"\x01" + bytes(range(9))) * 2))
+    put("image", "palette.png", png(
+        3, 2, 0, b"\x00\x1b" * 2, chunk(b"PLTE", bytes(range(12)))))
+    put("image", "deep.png", png(4, 16, 0, (b"\x04" + bytes(12)) * 2))
+    put("image", "interlaced.png", png(0, 8, 1, bytes(30)))
+    put("image", "rgb.bmp", b"BM" + struct.pack(
+        "<IHHIIiiHHIIiiII", 78, 0, 0, 54, 40, 3, -2, 1, 24, 0, 24, 0, 0, 0,
+        0) + bytes(24))
+    put("image", "palette.bmp", b"BM" + struct.pack(
+        "<IHHIIiiHHIIiiII", 78, 0, 0, 62, 40, 3, 2, 1, 8, 0, 8, 0, 0, 2,
+        0) + bytes(8) + bytes(8))
+    put("image", "ascii.ppm", b"P3\n# a\n3 1\n255\n" + b"1 2 3 " * 3)
+    put("image", "raw.pgm", b"P5 3 2 255\n" + bytes(6))
+
+
+def seeds_regex():
+    for name, pattern, text in [
+            ("groups", rb"(a|b)*c{2,3}(?i:X)", b"ababccx"),
+            ("classes", rb"[^\d\s_]+[[:alpha:]]\x{41}", b"xyzA"),
+            ("anchors", rb"^\bword\B.$", b"words"),
+            ("nested", rb"((a{1,9}){1,9}){1,9}", b"a" * 40)]:
+        put("regex", name, bytes([len(pattern)]) + pattern + text)
+
+
 def seeds_zip():
     for name, method in (("stored", zipfile.ZIP_STORED),
                          ("deflated", zipfile.ZIP_DEFLATED)):
@@ -655,3 +691,5 @@ seeds_export()
 seeds_tar()
 seeds_flax()
 seeds_arrays()
+seeds_image()
+seeds_regex()
