@@ -62,6 +62,34 @@ float tf_number(const struct tf_make *k, const char *name, float def)
 	return v && v->has_f ? v->f : def;
 }
 
+int tf_finish(struct tf_make *k, const char *what, const char *type, int opset,
+	      const value_id *in, uint32_t nin, const struct attr *attrs,
+	      uint32_t nattrs, struct err *e)
+{
+	struct step n = {.what = what,
+			 .type = type,
+			 .opset = opset,
+			 .in = in,
+			 .nin = nin,
+			 .out = k->call->out,
+			 .nout = k->call->nout,
+			 .attrs = attrs,
+			 .nattrs = nattrs};
+
+	return tf_done(steps_node(&k->at, &n, e));
+}
+
+int tf_make_with(const struct tf_maker *makers, size_t n, struct tf_make *k,
+		 struct err *e)
+{
+	if (k->call->nin == 0 || k->call->nout == 0)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		if (tf_equal(&k->call->node->op, makers[i].op))
+			return makers[i].make(k, e);
+	return 0;
+}
+
 /* ---- one operator for one ---- */
 
 static const struct {

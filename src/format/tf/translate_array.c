@@ -9,35 +9,12 @@
 
 #define AXES_MAX 32
 
-static int done(int rc)
-{
-	return rc < 0 ? rc : 1;
-}
-
-/* The call's outputs from these inputs. */
-static int finish(struct tf_make *k, const char *what, const char *type,
-		  int opset, const value_id *in, uint32_t nin,
-		  const struct attr *attrs, uint32_t nattrs, struct err *e)
-{
-	struct step n = {.what = what,
-			 .type = type,
-			 .opset = opset,
-			 .in = in,
-			 .nin = nin,
-			 .out = k->call->out,
-			 .nout = k->call->nout,
-			 .attrs = attrs,
-			 .nattrs = nattrs};
-
-	return done(steps_node(&k->at, &n, e));
-}
-
 static int binary(struct tf_make *k, const char *what, const char *type,
 		  value_id a, value_id b, struct err *e)
 {
 	value_id in[] = {a, b};
 
-	return finish(k, what, type, 0, in, 2, NULL, 0, e);
+	return tf_finish(k, what, type, 0, in, 2, NULL, 0, e);
 }
 
 /* ---- products ---- */
@@ -94,8 +71,8 @@ static int rsqrt(struct tf_make *k, struct err *e)
 			    &root, e);
 
 	return rc < 0 ? rc
-		      : finish(k, "reciprocal", "Reciprocal", 0, &root, 1, NULL,
-			       0, e);
+		      : tf_finish(k, "reciprocal", "Reciprocal", 0, &root, 1,
+				  NULL, 0, e);
 }
 
 static int squared_difference(struct tf_make *k, struct err *e)
@@ -120,7 +97,8 @@ static int not_equal(struct tf_make *k, struct err *e)
 		return 0;
 	rc = steps_make(&k->at, "equal", "Equal", k->call->in[0],
 			k->call->in[1], &same, e);
-	return rc < 0 ? rc : finish(k, "not", "Not", 0, &same, 1, NULL, 0, e);
+	return rc < 0 ? rc
+		      : tf_finish(k, "not", "Not", 0, &same, 1, NULL, 0, e);
 }
 
 static int relu6(struct tf_make *k, struct err *e)
@@ -128,21 +106,21 @@ static int relu6(struct tf_make *k, struct err *e)
 	struct attr a[] = {attr_set_float("min", 0), attr_set_float("max", 6)};
 
 	/* Until version 10 the limits are attributes. */
-	return finish(k, NULL, "Clip", 6, k->call->in, 1, a, 2, e);
+	return tf_finish(k, NULL, "Clip", 6, k->call->in, 1, a, 2, e);
 }
 
 static int leaky_relu(struct tf_make *k, struct err *e)
 {
 	struct attr a = attr_set_float("alpha", tf_number(k, "alpha", 0.2f));
 
-	return finish(k, NULL, "LeakyRelu", 0, k->call->in, 1, &a, 1, e);
+	return tf_finish(k, NULL, "LeakyRelu", 0, k->call->in, 1, &a, 1, e);
 }
 
 static int select_op(struct tf_make *k, struct err *e)
 {
-	return k->call->nin == 3
-		       ? finish(k, NULL, "Where", 0, k->call->in, 3, NULL, 0, e)
-		       : 0;
+	return k->call->nin == 3 ? tf_finish(k, NULL, "Where", 0, k->call->in,
+					     3, NULL, 0, e)
+				 : 0;
 }
 
 /* ---- shapes ---- */
@@ -168,7 +146,8 @@ static int reshape(struct tf_make *k, struct err *e)
 	if (rc == 0)
 		rc = steps_node(&k->at, &cast, e);
 	return rc < 0 ? rc
-		      : finish(k, "reshape", "Reshape", 0, in, 2, NULL, 0, e);
+		      : tf_finish(k, "reshape", "Reshape", 0, in, 2, NULL, 0,
+				  e);
 }
 
 static int shape(struct tf_make *k, struct err *e)
@@ -179,7 +158,8 @@ static int shape(struct tf_make *k, struct err *e)
 	int rc = steps_make(&k->at, "extents", "Shape", k->call->in[0],
 			    NO_VALUE, &dims, e);
 
-	return rc < 0 ? rc : finish(k, "cast", "Cast", 0, &dims, 1, &to, 1, e);
+	return rc < 0 ? rc
+		      : tf_finish(k, "cast", "Cast", 0, &dims, 1, &to, 1, e);
 }
 
 static int squeeze(struct tf_make *k, struct err *e)
@@ -189,12 +169,12 @@ static int squeeze(struct tf_make *k, struct err *e)
 	int rc;
 
 	if (!v || !v->list || v->list->n_i == 0)
-		return finish(k, NULL, "Squeeze", 11, k->call->in, 1, NULL, 0,
-			      e);
+		return tf_finish(k, NULL, "Squeeze", 11, k->call->in, 1, NULL,
+				 0, e);
 	rc = attr_set_ints(&k->at, "axes", v->list->i, v->list->n_i, &a, e);
 	return rc < 0 ? rc
-		      : finish(k, NULL, "Squeeze", 11, k->call->in, 1, &a, 1,
-			       e);
+		      : tf_finish(k, NULL, "Squeeze", 11, k->call->in, 1, &a, 1,
+				  e);
 }
 
 /* An operator whose axes are an input here and an attribute in ONNX 11. */
@@ -216,9 +196,9 @@ static int with_axes(struct tf_make *k, const char *type, const char *attr,
 		a[nattrs++] = attr_set_int("keepdims", tf_flag(k, "keep_dims"));
 	/* An empty list of axes means none here and all there. */
 	if (n == 0)
-		return finish(k, NULL, "Identity", 0, k->call->in, 1, NULL, 0,
-			      e);
-	return finish(k, NULL, type, 11, k->call->in, 1, a, nattrs, e);
+		return tf_finish(k, NULL, "Identity", 0, k->call->in, 1, NULL,
+				 0, e);
+	return tf_finish(k, NULL, type, 11, k->call->in, 1, a, nattrs, e);
 }
 
 static int reduce_mean(struct tf_make *k, struct err *e)
@@ -266,7 +246,7 @@ static int concat(struct tf_make *k, struct err *e)
 	if (nin < 2 || !tf_const_ints(k, nin - 1, &axis, 1, &n) || n != 1)
 		return 0;
 	a = attr_set_int("axis", axis);
-	return finish(k, NULL, "Concat", 0, k->call->in, nin - 1, &a, 1, e);
+	return tf_finish(k, NULL, "Concat", 0, k->call->in, nin - 1, &a, 1, e);
 }
 
 static int gather(struct tf_make *k, struct err *e)
@@ -279,7 +259,7 @@ static int gather(struct tf_make *k, struct err *e)
 	    (k->call->nin == 3 && !tf_const_ints(k, 2, &axis, 1, &n)))
 		return 0;
 	a.i = axis;
-	return finish(k, NULL, "Gather", 0, k->call->in, 2, &a, 1, e);
+	return tf_finish(k, NULL, "Gather", 0, k->call->in, 2, &a, 1, e);
 }
 
 static int split(struct tf_make *k, struct err *e)
@@ -295,7 +275,7 @@ static int split(struct tf_make *k, struct err *e)
 	    !tf_const_ints(k, 0, &axis, 1, &n) || n != 1)
 		return 0;
 	a = attr_set_int("axis", axis);
-	return finish(k, NULL, "Split", 11, k->call->in + 1, 1, &a, 1, e);
+	return tf_finish(k, NULL, "Split", 11, k->call->in + 1, 1, &a, 1, e);
 }
 
 /* paddings is [rank, 2] here; all beginnings, then all ends, in ONNX. */
@@ -315,7 +295,7 @@ static int pad(struct tf_make *k, struct err *e)
 	}
 	rc = attr_set_ints(&k->at, "pads", pads, n, &a, e);
 	return rc < 0 ? rc
-		      : finish(k, NULL, "Pad", 2, k->call->in, 1, &a, 1, e);
+		      : tf_finish(k, NULL, "Pad", 2, k->call->in, 1, &a, 1, e);
 }
 
 /* Numbers that TensorFlow and ONNX give the types we can cast to. */
@@ -334,7 +314,7 @@ static int cast(struct tf_make *k, struct err *e)
 	    onnx_types[type->type] == 0)
 		return 0;
 	to = attr_set_int("to", onnx_types[type->type]);
-	return finish(k, NULL, "Cast", 0, k->call->in, 1, &to, 1, e);
+	return tf_finish(k, NULL, "Cast", 0, k->call->in, 1, &to, 1, e);
 }
 
 static int pack_axis(struct tf_make *k)
@@ -361,14 +341,11 @@ static int pack(struct tf_make *k, struct err *e)
 	if (rc == 0)
 		rc = steps_node(&k->at, &make, e);
 	return rc < 0 ? rc
-		      : finish(k, "stack", "ConcatFromSequence", 0, &list, 1, a,
-			       2, e);
+		      : tf_finish(k, "stack", "ConcatFromSequence", 0, &list, 1,
+				  a, 2, e);
 }
 
-static const struct {
-	const char *op;
-	int (*make)(struct tf_make *k, struct err *e);
-} makers[] = {
+static const struct tf_maker makers[] = {
 	{"Cast", cast},
 	{"ConcatV2", concat},
 	{"ExpandDims", expand_dims},
@@ -399,10 +376,5 @@ static const struct {
 
 int tf_translate_array(struct tf_make *k, struct err *e)
 {
-	if (k->call->nin == 0 || k->call->nout == 0)
-		return 0;
-	for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++)
-		if (tf_equal(&k->call->node->op, makers[i].op))
-			return makers[i].make(k, e);
-	return 0;
+	return tf_make_with(makers, sizeof(makers) / sizeof(makers[0]), k, e);
 }

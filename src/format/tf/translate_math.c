@@ -6,26 +6,6 @@
 
 #include "format/tf/translate.h"
 
-/* The call's outputs from these inputs. */
-static int finish(struct tf_make *k, const char *type, int opset,
-		  const value_id *in, uint32_t nin, const struct attr *attrs,
-		  uint32_t nattrs, struct err *e)
-{
-	struct step n = {.what = "compute",
-			 .type = type,
-			 .opset = opset,
-			 .in = in,
-			 .nin = nin,
-			 .out = k->call->out,
-			 .nout = k->call->nout,
-			 .attrs = attrs,
-			 .nattrs = nattrs};
-
-	int rc = steps_node(&k->at, &n, e);
-
-	return rc < 0 ? rc : 1;
-}
-
 static bool is_float(const struct tf_make *k)
 {
 	const Tf__AttrValue *v = tf_attr(k->call->node, "T");
@@ -46,12 +26,15 @@ static int floor_div(struct tf_make *k, struct err *e)
 	in[1] = k->call->in[1];
 	if (is_float(k)) {
 		rc = steps_make(&k->at, "quotient", "Div", in[0], in[1], &v, e);
-		return rc < 0 ? rc : finish(k, "Floor", 0, &v, 1, NULL, 0, e);
+		return rc < 0 ? rc
+			      : tf_finish(k, "compute", "Floor", 0, &v, 1, NULL,
+					  0, e);
 	}
 	rc = steps_make(&k->at, "rest", "Mod", in[0], in[1], &v, e);
 	if (rc == 0)
 		rc = steps_make(&k->at, "multiple", "Sub", in[0], v, &in[0], e);
-	return rc < 0 ? rc : finish(k, "Div", 0, in, 2, NULL, 0, e);
+	return rc < 0 ? rc
+		      : tf_finish(k, "compute", "Div", 0, in, 2, NULL, 0, e);
 }
 
 static int floor_mod(struct tf_make *k, struct err *e)
@@ -64,25 +47,27 @@ static int floor_mod(struct tf_make *k, struct err *e)
 	in[0] = k->call->in[0];
 	in[1] = k->call->in[1];
 	if (!is_float(k))
-		return finish(k, "Mod", 0, in, 2, NULL, 0, e);
+		return tf_finish(k, "compute", "Mod", 0, in, 2, NULL, 0, e);
 	rc = steps_make(&k->at, "quotient", "Div", in[0], in[1], &v, e);
 	if (rc == 0)
 		rc = steps_make(&k->at, "floor", "Floor", v, NO_VALUE, &v, e);
 	if (rc == 0)
 		rc = steps_make(&k->at, "multiple", "Mul", v, in[1], &in[1], e);
-	return rc < 0 ? rc : finish(k, "Sub", 0, in, 2, NULL, 0, e);
+	return rc < 0 ? rc
+		      : tf_finish(k, "compute", "Sub", 0, in, 2, NULL, 0, e);
 }
 
 static int add_n(struct tf_make *k, struct err *e)
 {
-	return finish(k, "Sum", 0, k->call->in, k->call->nin, NULL, 0, e);
+	return tf_finish(k, "compute", "Sum", 0, k->call->in, k->call->nin,
+			 NULL, 0, e);
 }
 
 static int clip(struct tf_make *k, struct err *e)
 {
-	return k->call->nin == 3
-		       ? finish(k, "Clip", 0, k->call->in, 3, NULL, 0, e)
-		       : 0;
+	return k->call->nin == 3 ? tf_finish(k, "compute", "Clip", 0,
+					     k->call->in, 3, NULL, 0, e)
+				 : 0;
 }
 
 static int einsum(struct tf_make *k, struct err *e)
@@ -98,23 +83,18 @@ static int einsum(struct tf_make *k, struct err *e)
 	if (rc < 0)
 		return rc;
 	a = attr_set_text("equation", text.p);
-	return finish(k, "Einsum", 0, k->call->in, k->call->nin, &a, 1, e);
+	return tf_finish(k, "compute", "Einsum", 0, k->call->in, k->call->nin,
+			 &a, 1, e);
 }
 
-static const struct {
-	const char *op;
-	int (*make)(struct tf_make *k, struct err *e);
-} makers[] = {
+static const struct tf_maker makers[] = {
 	{"AddN", add_n},	 {"ClipByValue", clip},	  {"Einsum", einsum},
 	{"FloorDiv", floor_div}, {"FloorMod", floor_mod},
 };
 
 int tf_translate_math(struct tf_make *k, struct err *e)
 {
-	if (k->call->nin == 0 || k->call->nout != 1)
+	if (k->call->nout != 1)
 		return 0;
-	for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++)
-		if (tf_equal(&k->call->node->op, makers[i].op))
-			return makers[i].make(k, e);
-	return 0;
+	return tf_make_with(makers, sizeof(makers) / sizeof(makers[0]), k, e);
 }

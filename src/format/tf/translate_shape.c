@@ -11,29 +11,6 @@
 
 #define AXES_MAX 32
 
-static int done(int rc)
-{
-	return rc < 0 ? rc : 1;
-}
-
-/* The call's outputs from these inputs. */
-static int finish(struct tf_make *k, const char *type, int opset,
-		  const value_id *in, uint32_t nin, const struct attr *attrs,
-		  uint32_t nattrs, struct err *e)
-{
-	struct step n = {.what = "compute",
-			 .type = type,
-			 .opset = opset,
-			 .in = in,
-			 .nin = nin,
-			 .out = k->call->out,
-			 .nout = k->call->nout,
-			 .attrs = attrs,
-			 .nattrs = nattrs};
-
-	return done(steps_node(&k->at, &n, e));
-}
-
 static int cast_inner(struct tf_make *k, const char *what, value_id in,
 		      int64_t to, value_id *out, struct err *e)
 {
@@ -68,7 +45,7 @@ static int cast_last(struct tf_make *k, value_id v, int64_t to, struct err *e)
 {
 	struct attr a = attr_set_int("to", to);
 
-	return to ? finish(k, "Cast", 0, &v, 1, &a, 1, e) : 0;
+	return to ? tf_finish(k, "compute", "Cast", 0, &v, 1, &a, 1, e) : 0;
 }
 
 static int64_t number(const struct tf_make *k, const char *name, int64_t def)
@@ -150,10 +127,12 @@ static int strided_slice(struct tf_make *k, struct err *e)
 			axes[naxes++] = (int64_t)i;
 	rc = take_parts(k, "part", &p, &v, e);
 	if (rc == 0 && naxes == 0)
-		return finish(k, "Identity", 0, &v, 1, NULL, 0, e);
+		return tf_finish(k, "compute", "Identity", 0, &v, 1, NULL, 0,
+				 e);
 	if (rc == 0)
 		rc = attr_set_ints(&k->at, "axes", axes, naxes, &a, e);
-	return rc < 0 ? rc : finish(k, "Squeeze", 11, &v, 1, &a, 1, e);
+	return rc < 0 ? rc
+		      : tf_finish(k, "compute", "Squeeze", 11, &v, 1, &a, 1, e);
 }
 
 /* Begin and size; -1 means up to the end. */
@@ -175,7 +154,9 @@ static int slice(struct tf_make *k, struct err *e)
 		p.steps[i] = 1;
 	}
 	rc = take_parts(k, "part", &p, &v, e);
-	return rc < 0 ? rc : finish(k, "Identity", 0, &v, 1, NULL, 0, e);
+	return rc < 0 ? rc
+		      : tf_finish(k, "compute", "Identity", 0, &v, 1, NULL, 0,
+				  e);
 }
 
 static int unpack(struct tf_make *k, struct err *e)
@@ -222,7 +203,7 @@ static int unpack(struct tf_make *k, struct err *e)
 		snprintf(what, sizeof(what), "output_%u", i);
 		rc = steps_node(&k->at, &s, e);
 	}
-	return done(rc);
+	return tf_done(rc);
 }
 
 static int split_v(struct tf_make *k, struct err *e)
@@ -240,7 +221,9 @@ static int split_v(struct tf_make *k, struct err *e)
 			return 0;
 	a[0] = attr_set_int("axis", axis);
 	rc = attr_set_ints(&k->at, "split", sizes, n, &a[1], e);
-	return rc < 0 ? rc : finish(k, "Split", 11, k->call->in, 1, a, 2, e);
+	return rc < 0 ? rc
+		      : tf_finish(k, "compute", "Split", 11, k->call->in, 1, a,
+				  2, e);
 }
 
 static int gather_nd(struct tf_make *k, struct err *e)
@@ -251,7 +234,9 @@ static int gather_nd(struct tf_make *k, struct err *e)
 	if (k->call->nin != 2 || number(k, "batch_dims", 0) != 0)
 		return 0;
 	rc = cast_inner(k, "to_int64", k->call->in[1], ONNX_INT64, &in[1], e);
-	return rc < 0 ? rc : finish(k, "GatherND", 0, in, 2, NULL, 0, e);
+	return rc < 0 ? rc
+		      : tf_finish(k, "compute", "GatherND", 0, in, 2, NULL, 0,
+				  e);
 }
 
 /* ---- filling and repeating ---- */
@@ -266,7 +251,8 @@ static int fill(struct tf_make *k, struct err *e)
 		return 0;
 	in[0] = k->call->in[1];
 	rc = cast_inner(k, "to_int64", k->call->in[0], ONNX_INT64, &in[1], e);
-	return rc < 0 ? rc : finish(k, "Expand", 0, in, 2, NULL, 0, e);
+	return rc < 0 ? rc
+		      : tf_finish(k, "compute", "Expand", 0, in, 2, NULL, 0, e);
 }
 
 static int tile(struct tf_make *k, struct err *e)
@@ -277,14 +263,15 @@ static int tile(struct tf_make *k, struct err *e)
 	if (k->call->nin != 2)
 		return 0;
 	rc = cast_inner(k, "to_int64", k->call->in[1], ONNX_INT64, &in[1], e);
-	return rc < 0 ? rc : finish(k, "Tile", 0, in, 2, NULL, 0, e);
+	return rc < 0 ? rc
+		      : tf_finish(k, "compute", "Tile", 0, in, 2, NULL, 0, e);
 }
 
 static int range(struct tf_make *k, struct err *e)
 {
-	return k->call->nin == 3
-		       ? finish(k, "Range", 0, k->call->in, 3, NULL, 0, e)
-		       : 0;
+	return k->call->nin == 3 ? tf_finish(k, "compute", "Range", 0,
+					     k->call->in, 3, NULL, 0, e)
+				 : 0;
 }
 
 static int like(struct tf_make *k, float number, struct err *e)
@@ -361,7 +348,8 @@ static int one_hot(struct tf_make *k, struct err *e)
 				e);
 	in[1] = k->call->in[2];
 	in[2] = k->call->in[3];
-	return rc < 0 ? rc : finish(k, "Where", 0, in, 3, NULL, 0, e);
+	return rc < 0 ? rc
+		      : tf_finish(k, "compute", "Where", 0, in, 3, NULL, 0, e);
 }
 
 /* ---- counting and choosing ---- */
@@ -454,7 +442,7 @@ static int top_k(struct tf_make *k, struct err *e)
 		cast.out = &k->call->out[1];
 	if (rc == 0 && k->call->nout > 1)
 		rc = steps_node(&k->at, &cast, e);
-	return done(rc);
+	return tf_done(rc);
 }
 
 static int cumsum(struct tf_make *k, struct err *e)
@@ -462,9 +450,9 @@ static int cumsum(struct tf_make *k, struct err *e)
 	struct attr a[] = {attr_set_int("exclusive", tf_flag(k, "exclusive")),
 			   attr_set_int("reverse", tf_flag(k, "reverse"))};
 
-	return k->call->nin == 2
-		       ? finish(k, "CumSum", 0, k->call->in, 2, a, 2, e)
-		       : 0;
+	return k->call->nin == 2 ? tf_finish(k, "compute", "CumSum", 0,
+					     k->call->in, 2, a, 2, e)
+				 : 0;
 }
 
 /* True for all, or for any, along axes. */
@@ -497,10 +485,7 @@ static int reduce_bool(struct tf_make *k, struct err *e)
 	return rc < 0 ? rc : cast_last(k, v, ONNX_BOOL, e);
 }
 
-static const struct {
-	const char *op;
-	int (*make)(struct tf_make *k, struct err *e);
-} makers[] = {
+static const struct tf_maker makers[] = {
 	{"All", reduce_bool},
 	{"Any", reduce_bool},
 	{"ArgMax", arg_extreme},
@@ -524,10 +509,5 @@ static const struct {
 
 int tf_translate_shape(struct tf_make *k, struct err *e)
 {
-	if (k->call->nin == 0 || k->call->nout == 0)
-		return 0;
-	for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++)
-		if (tf_equal(&k->call->node->op, makers[i].op))
-			return makers[i].make(k, e);
-	return 0;
+	return tf_make_with(makers, sizeof(makers) / sizeof(makers[0]), k, e);
 }
