@@ -126,12 +126,35 @@ static uint64_t find(const struct blob_sparse *s, const struct stored *map,
 	return lo;
 }
 
+/* Stored elements are mostly in the order of the whole: read ahead. */
+struct window {
+	uint64_t first, n; /* elements */
+	uint8_t bytes[4096];
+};
+
+static int read_value(const struct blob_sparse *s, uint64_t from,
+		      struct window *w, const uint8_t **out, struct err *e)
+{
+	uint64_t room = sizeof(w->bytes) / s->elem_size;
+	int rc = 0;
+
+	if (from < w->first || from - w->first >= w->n) {
+		w->first = from;
+		w->n = s->n - from < room ? s->n - from : room;
+		rc = blob_read_full(s->values, w->bytes, w->n * s->elem_size,
+				    from * s->elem_size, e);
+	}
+	*out = w->bytes + (from - w->first) * s->elem_size;
+	return rc;
+}
+
 static int sparse_read(struct blob *b, void *buf, size_t len, uint64_t off,
 		       struct err *e)
 {
 	struct blob_sparse *s = (struct blob_sparse *)b;
 	const struct stored *map;
-	uint8_t elem[16];
+	const uint8_t *elem;
+	struct window w = {0};
 	uint64_t i;
 	int rc = get_map(s, &map, e);
 
@@ -144,8 +167,7 @@ static int sparse_read(struct blob *b, void *buf, size_t len, uint64_t off,
 
 		if (at >= off + len)
 			break;
-		rc = blob_read_full(s->values, elem, n,
-				    map[i].from * s->elem_size, e);
+		rc = read_value(s, map[i].from, &w, &elem, e);
 		if (rc < 0)
 			return rc;
 		if (at < off)

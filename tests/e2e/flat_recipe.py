@@ -78,7 +78,7 @@ class Lite:
         self.operators, self.codes = [], []
 
     def tensor(self, name, shape, dtype="float32", data=None, scale=None,
-               zero=0, axis=0, variable=False):
+               zero=0, axis=0, variable=False, sparsity=None):
         f, buffer = self.f, 0
         if data is not None:
             buffer = len(self.buffers)
@@ -94,6 +94,8 @@ class Lite:
             fields[4] = lambda: f.table(q)
         if variable:
             fields[5] = ("b", 1)
+        if sparsity:
+            fields[6] = sparsity
         self.tensors.append(lambda: f.table(fields))
         return len(self.tensors) - 1
 
@@ -103,6 +105,53 @@ class Lite:
             data = data.astype("i4")
         kw.pop("keep", None)
         return self.tensor(name, data.shape, data.dtype.name, data, **kw)
+
+    def sparse(self, name, dense, order, compressed, blocks=(), form="i",
+               change=lambda what, numbers: numbers):
+        """A constant without its zeros.  order: extents as they are walked,
+        those behind the tensor's own are blocks; compressed: which of them
+        have lists of indices; blocks: (extent, size); form: of the lists;
+        change: what to write instead."""
+        f, rank, sizes = self.f, dense.ndim, dict(blocks)
+        split = []
+        for d in range(rank):
+            split += [dense.shape[d] // sizes.get(d, 1), sizes.get(d, 1)]
+        parts = dense.reshape(split)
+        whole = [2 * d for d in range(rank)] + [2 * d + 1 for d, _ in blocks]
+        rest = [2 * d + 1 for d in range(rank) if d not in sizes]
+        walk = parts.transpose([whole[d] for d in order] + rest)
+        walk = walk.reshape(walk.shape[:len(order)])
+        levels, rows = [], [()]
+        for i in range(len(order)):
+            if i not in compressed:
+                extent = change("extent", [walk.shape[i]])[0]
+                levels.append({0: ("b", 0), 1: ("i", extent)})
+                rows = [r + (k,) for r in rows for k in range(walk.shape[i])]
+                continue
+            starts, places, below = [0], [], []
+            for r in rows:
+                here = [k for k in range(walk.shape[i])
+                        if np.any(walk[r + (k,)])]
+                below += [r + (k,) for k in here]
+                places += here
+                starts.append(len(places))
+            levels.append({
+                0: ("b", 1), **self.list(2, change("starts", starts), form),
+                **self.list(4, change("places", places), form)})
+            rows = below
+        split = [d for d, _ in blocks]
+        made = {0: f.vector("i", change("order", order)),
+                1: f.vector("i", change("blocks", split)),
+                2: f.tables([lambda x=x: f.table(x) for x in levels])}
+        return self.tensor(name, dense.shape, dense.dtype.name,
+                           np.array([walk[r] for r in rows], dense.dtype),
+                           sparsity=lambda: f.table(made))
+
+    def list(self, field, numbers, form):
+        f = self.f
+        table = {0: f.vector(form, numbers)}
+        return {field: ("b", {"i": 1, "H": 2, "B": 3}[form]),
+                field + 1: lambda: f.table(table)}
 
     def op(self, code, inputs, outputs, **options):
         """options: field0=("b", 1), ..."""

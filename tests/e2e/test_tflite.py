@@ -13,6 +13,7 @@ ADD, AVERAGE, CONCAT, CONV, DEPTHWISE = 0, 1, 2, 3, 4
 DENSE, LOGISTIC, MUL, RELU, RESHAPE = 9, 14, 18, 19, 22
 PAD, LSTM, STRIDED, SHAPE, PACK, UNPACK = 34, 44, 45, 77, 83, 88
 QUANTIZE, RESIZE_NEAREST, SPACE_TO_BATCH, BATCH_TO_SPACE = 114, 97, 38, 37
+DENSIFY = 124
 
 
 def compute(model, inputs, outputs, **arrays):
@@ -197,6 +198,86 @@ def lstm_with_a_limited_cell():
         want.append(h)
     assert np.abs(got[0] - np.array(want)).max() < 1e-5
     assert np.abs(np.array(want)).max() > 0.1
+
+
+def thinned(shape, dtype, part=0.3):
+    a = RNG.integers(1, 100, shape).astype(dtype)
+    return np.where(RNG.random(shape) < part, a, 0).astype(dtype)
+
+
+def in_blocks(dtype):
+    return np.kron(thinned((4, 3), dtype, 0.5), np.ones((2, 4))).astype(dtype)
+
+
+@case(mount=False)
+def sparse_tensors():
+    m = Lite()
+    want = {"rows": thinned((6, 5), "f4"), "columns": thinned((6, 5), "i1"),
+            "deep": thinned((4, 3, 5), "i2"), "blocks": in_blocks("f4"),
+            "half": in_blocks("f4"), "turned": in_blocks("i1")}
+    m.sparse("rows", want["rows"], [0, 1], [1])
+    m.sparse("columns", want["columns"], [1, 0], [1], form="B")
+    m.sparse("deep", want["deep"], [2, 0, 1], [1, 2], form="H")
+    m.sparse("blocks", want["blocks"], [0, 1, 2, 3], [1], [(0, 2), (1, 4)])
+    m.sparse("half", want["half"], [0, 1, 2], [0, 1], [(1, 4)])
+    m.sparse("turned", want["turned"], [1, 0, 3, 2], [1], [(0, 2), (1, 4)])
+    with tempdir() as tmp:
+        path = tmp + "/m.tflite"
+        m.write(path, [], [])
+        for name, a in want.items():
+            got = run("--cat", path, "tensors/%s.npy" % name)
+            assert got.returncode == 0, (name, got.stderr)
+            got = np.load(io.BytesIO(got.stdout))
+            same((name, got.dtype.name, got.tolist()),
+                 (name, a.dtype.name, a.tolist()))
+
+
+def read_sparse(**changes):
+    """1 where the model cannot be read, the status of cat where it can."""
+    m = Lite()
+    m.sparse("c", in_blocks("f4"), [0, 1, 2, 3], [1], [(0, 2), (1, 4)],
+             change=lambda what, n: changes.get(what, lambda n: n)(n))
+    with tempdir() as tmp:
+        m.write(tmp + "/m.tflite", [], [])
+        if run("--ls", tmp + "/m.tflite").returncode != 0:
+            return "refused"
+        got = run("--cat", tmp + "/m.tflite", "model/c")
+        return "read" if got.returncode == 0 else "broken"
+
+
+@case(mount=False)
+def sparse_tensors_that_are_damaged():
+    same(read_sparse(), "read")
+    for order in ([0, 1, 2], [0, 1, 2, 2], [0, 1, 2, 9], [0, 0, 2, 3],
+                  [-1, 1, 2, 3], [], list(range(100))):
+        same((order, read_sparse(order=lambda n: order)), (order, "refused"))
+    for blocks in ([0], [1, 0], [0, 0], [0, 2], [-1, 0], [0, 1, 2]):
+        same((blocks, read_sparse(blocks=lambda n: blocks)),
+             (blocks, "refused"))
+    for extent in (0, -1, 3, 2 ** 31 - 1):
+        same(read_sparse(extent=lambda n: [extent]), "refused")
+    same(read_sparse(starts=lambda n: n + [n[-1]]), "refused")
+    same(read_sparse(starts=lambda n: []), "refused")
+    same(read_sparse(places=lambda n: n[:-1]), "refused")
+    for change in (lambda n: [1] + n[1:], lambda n: n[:-1] + [2 ** 31 - 1],
+                   lambda n: n[:-1] + [n[-1] - 1], lambda n: n[:1] + n[-1:]
+                   + n[1:-1], lambda n: [-5] + n[1:]):
+        same(read_sparse(starts=change), "broken")
+    for place in (3, -1, 2 ** 31 - 1):
+        same(read_sparse(places=lambda n: [place] + n[1:]), "broken")
+
+
+@case(mount=False)
+def a_product_with_a_sparse_kernel():
+    x, w = RNG.standard_normal((3, 8)).astype("f4"), thinned((4, 8), "f4")
+    m = Lite()
+    m.tensor("x", x.shape)
+    m.sparse("stored", w, [0, 1], [1])
+    m.tensor("w", w.shape)
+    m.tensor("y", (3, 4))
+    m.op(DENSIFY, [1], [2])
+    m.op(DENSE, [0, 2, -1], [3], field0=("b", 0))
+    assert np.abs(compute(m, [0], [3], x=x) - x @ w.T).max() < 1e-3
 
 
 @case(mount=False)

@@ -386,6 +386,12 @@ static int reverse(struct tflite_make *k, struct err *e)
 	return rc < 0 ? rc : one(k, "Slice", 0, in, 5, NULL, 0, e);
 }
 
+/* Where a constant is sparse, what it stands for is its data already. */
+static int densify(struct tflite_make *k, struct err *e)
+{
+	return k->nin == 1 ? one(k, "Identity", 0, k->in, 1, NULL, 0, e) : 0;
+}
+
 /* ---- joining and splitting ---- */
 
 static int concat(struct tflite_make *k, struct err *e)
@@ -523,6 +529,7 @@ static const struct {
 	{"ARG_MIN", arg_extreme, HANDLE_OWN, 1},
 	{"CAST", cast, HANDLE_OWN, 1},
 	{"CONCATENATION", concat, HANDLE_MOVE, 0},
+	{"DENSIFY", densify, HANDLE_MOVE, 1},
 	{"EXPAND_DIMS", expand_dims, HANDLE_MOVE, 1},
 	{"GATHER", gather, HANDLE_MOVE, 1},
 	{"GATHER_ND", gather_nd, HANDLE_MOVE, 1},

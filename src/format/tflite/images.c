@@ -40,7 +40,7 @@ static struct attr padding(int64_t v)
 
 /* The number of input channels; 0: not known. */
 static int64_t channels(const struct tflite_make *k, bool is_deep,
-			const struct param *kernel)
+			const struct shape *kernel)
 {
 	const struct tensor *type = tflite_type(k, k->given[0]);
 	int64_t n = 0;
@@ -121,15 +121,14 @@ int tflite_make_conv(struct tflite_make *k, struct err *e)
 {
 	bool is_deep = strcmp(k->type.p, "DEPTHWISE_CONV_2D") == 0;
 	int64_t activation = tflite_option(k, is_deep ? 4 : 3, 1, 0);
-	const struct param *kernel = tflite_constant(k, 1);
+	const struct shape *kernel = tflite_extents(k, 1, 4);
 	struct attr a[4];
 	struct step s = {.type = "Conv", .attrs = a, .nattrs = 4};
 	value_id in[3] = {k->in[0], NO_VALUE, NO_VALUE};
 	int64_t group;
 	int rc;
 
-	if (!tflite_can_activate(activation) || k->nin > 3 || !kernel ||
-	    kernel->rank != 4)
+	if (!tflite_can_activate(activation) || k->nin > 3 || !kernel)
 		return 0;
 	group = channels(k, is_deep, kernel);
 	if (group == 0)
@@ -168,7 +167,7 @@ static bool find_cut(bool is_same, int64_t in, int64_t out, int64_t kernel,
 /* Inputs: the shape of the result, the kernel, the image, perhaps a bias. */
 int tflite_make_conv_transpose(struct tflite_make *k, struct err *e)
 {
-	const struct param *kernel = tflite_constant(k, 1);
+	const struct shape *kernel = tflite_extents(k, 1, 4);
 	const struct tensor *x =
 		k->nin > 2 ? tflite_type(k, k->given[2]) : NULL;
 	bool is_same = tflite_option(k, 0, 1, 0) == 0;
@@ -183,7 +182,7 @@ int tflite_make_conv_transpose(struct tflite_make *k, struct err *e)
 	size_t n;
 	int rc;
 
-	if (!kernel || kernel->rank != 4 || kernel->dtype != DTYPE_F32 || !x ||
+	if (!kernel || k->at.g->values[k->in[1]].dtype != DTYPE_F32 || !x ||
 	    x->shape.rank != 4 || !tflite_ints(k, 0, out, &n) || n != 4 ||
 	    !tflite_can_activate(activation))
 		return 0;

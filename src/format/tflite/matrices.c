@@ -60,13 +60,13 @@ static int hybrid_dense(struct tflite_make *k, value_id x, value_id kernel,
 /* [.., n] becomes [batch, n] where the kernel is [outputs, n]. */
 int tflite_make_dense(struct tflite_make *k, struct err *e)
 {
-	const struct param *p = tflite_constant(k, 1);
+	const struct shape *p = tflite_extents(k, 1, 2);
 	bool keeps = tflite_option(k, 2, 1, 0);
 	value_id x = k->in[0], kernel;
 	int64_t dims[2];
 	int rc = 0;
 
-	if (!p || p->rank != 2 || tflite_option(k, 1, 1, 0) != 0 ||
+	if (!p || tflite_option(k, 1, 1, 0) != 0 ||
 	    !tflite_can_activate(tflite_option(k, 0, 1, 0)))
 		return 0;
 	dims[0] = -1;
@@ -262,15 +262,12 @@ static int lstm_output(struct tflite_make *k, value_id v, bool is_time_major,
 int tflite_make_lstm(struct tflite_make *k, struct err *e)
 {
 	static const int64_t perm[] = {1, 0, 2};
-	const struct param *p;
+	const struct shape *p = tflite_extents(k, LSTM_RECURRENT_TO, 2);
 	bool is_time_major = tflite_option(k, 3, 1, 0);
 	value_id in[4] = {k->in[0], NO_VALUE, NO_VALUE, NO_VALUE}, v;
 	int rc = 0;
 
-	if (!is_plain_lstm(k) || tflite_option(k, 0, 1, 0) != TFLITE_TANH)
-		return 0;
-	p = tflite_constant(k, LSTM_RECURRENT_TO);
-	if (!p || p->rank != 2)
+	if (!p || !is_plain_lstm(k) || tflite_option(k, 0, 1, 0) != TFLITE_TANH)
 		return 0;
 	if (!is_time_major)
 		rc = tflite_turn(k, "time_first", perm, 3, k->in[0], false,

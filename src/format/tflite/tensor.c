@@ -27,7 +27,6 @@ enum { /* fields */
        TENSOR_NAME = 3,
        TENSOR_QUANTIZATION = 4,
        TENSOR_IS_VARIABLE = 5,
-       TENSOR_SPARSITY = 6,
        TENSOR_SIGNATURE = 7,
        TENSOR_HAS_RANK = 8,
        QUANTIZATION_SCALE = 2,
@@ -225,6 +224,22 @@ static int read_strings(struct blob *stored, struct blob **out, struct err *e)
 
 /* ---- parameters ---- */
 
+/* Listed where its elements are no whole bytes. */
+static int make_sparse(struct tflite *t, const struct tflite_tensor *x,
+		       struct blob *stored, struct blob **out, struct err *e)
+{
+	struct err why = {0};
+	int rc = tflite_sparse(t, x, stored, out, &why);
+
+	if (rc == -EOPNOTSUPP) {
+		*out = blob_fail(0, EOPNOTSUPP, why.msg);
+		rc = *out ? 0 : err_nomem(e, 0);
+	} else if (rc < 0) {
+		*e = why;
+	}
+	return rc;
+}
+
 static int make_data(struct tflite *t, const struct tflite_tensor *x,
 		     struct blob **out, struct err *e)
 {
@@ -232,16 +247,14 @@ static int make_data(struct tflite *t, const struct tflite_tensor *x,
 	struct blob *stored;
 	int rc = tflite_buffer(t, x->buffer, &off, &len, e);
 
-	if (rc == 0 && flatbuf_sub(t->f, &x->table, TENSOR_SPARSITY).pos != 0) {
-		*out = blob_fail(0, EOPNOTSUPP, "a sparse tensor");
-		return *out ? 0 : err_nomem(e, 0);
-	}
 	if (rc == 0 && x->type.dtype == DTYPE_NONE) {
 		*out = blob_fail(len, EOPNOTSUPP, "unknown element type");
 		return *out ? 0 : err_nomem(e, 0);
 	}
 	if (rc == 0)
 		rc = blob_file(t->src, off, len, &stored, e);
+	if (rc == 0 && flatbuf_sub(t->f, &x->table, TFLITE_SPARSITY).pos != 0)
+		return make_sparse(t, x, stored, out, e);
 	if (rc < 0 || x->type.dtype != DTYPE_STRING) {
 		if (rc == 0)
 			*out = stored;

@@ -5,6 +5,7 @@
  *
  *	tflite.c	probe, model, subgraphs, metadata
  *	tensor.c	tensors, their buffers and their quantisation
+ *	sparse.c	tensors of which the zeros are left out
  *	graph.c		operators
  *	ops.c		what operators are called
  *	translate.h, …	operators that ONNX has, too
@@ -82,6 +83,15 @@ struct tflite_quantization {
 /* EINVAL where it contradicts the tensor. */
 int tflite_quantization(struct tflite *t, const struct tflite_tensor *x,
 			struct tflite_quantization *out, struct err *e);
+
+/* ---- sparse.c ---- */
+#define TFLITE_SPARSITY 6 /* the field of a tensor */
+/*
+ * The whole of a sparse tensor; values (taken) are those that are stored.
+ * EINVAL; EOPNOTSUPP for elements that are no whole bytes.
+ */
+int tflite_sparse(struct tflite *t, const struct tflite_tensor *x,
+		  struct blob *values, struct blob **out, struct err *e);
 
 /* ---- graph.c ---- */
 /* Sets the role of every tensor, and which are used. */

@@ -124,6 +124,17 @@ const struct tensor *tflite_type(const struct tflite_make *k, value_id v)
 	return t && t->shape.rank >= 0 ? t : NULL;
 }
 
+const struct shape *tflite_extents(const struct tflite_make *k, uint32_t input,
+				   int32_t rank)
+{
+	const struct tensor *t =
+		tflite_has(k, input) ? tflite_type(k, k->given[input]) : NULL;
+
+	return t && t->shape.rank == rank && shape_is_known(&t->shape)
+		       ? &t->shape
+		       : NULL;
+}
+
 bool tflite_ints(const struct tflite_make *k, uint32_t input, int64_t *out,
 		 size_t *n)
 {

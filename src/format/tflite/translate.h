@@ -72,6 +72,9 @@ bool tflite_ints(const struct tflite_make *k, uint32_t input, int64_t *out,
 bool tflite_has(const struct tflite_make *k, uint32_t input);
 /* The declared type of an input or an output of the file; may be NULL. */
 const struct tensor *tflite_type(const struct tflite_make *k, value_id v);
+/* The extents of an input of this rank; NULL where any is not known. */
+const struct shape *tflite_extents(const struct tflite_make *k, uint32_t input,
+				   int32_t rank);
 
 /* ---- quantize.c ---- */
 enum tflite_handling {		     /* of quantised values by an operator */
