@@ -26,7 +26,7 @@ int steps_value(struct steps *k, const char *what, value_id *out, struct err *e)
 static int inner_module(struct steps *k, const char *what, struct module **out,
 			struct err *e)
 {
-	if (!what) {
+	if (!what || !k->module) {
 		*out = k->module;
 		return 0;
 	}
@@ -61,14 +61,16 @@ int steps_node(struct steps *k, const struct step *n, struct err *e)
 		return rc;
 	node->opset = n->opset ? n->opset : STEPS_OPSET;
 	node->module = mod;
-	mod->is_node = true;
+	if (mod)
+		mod->is_node = true;
 	for (uint32_t i = 0; i < n->nin; i++)
 		node->in[i] = n->in[i];
 	for (uint32_t i = 0; i < n->nout; i++)
 		node->out[i] = n->out[i];
 	for (uint32_t i = 0; i < n->nattrs; i++)
 		node->attrs[i] = n->attrs[i];
-	if (n->what && model_type(k->m, mod, n->type, strlen(n->type)) < 0)
+	if (n->what && mod &&
+	    model_type(k->m, mod, n->type, strlen(n->type)) < 0)
 		return err_nomem(e, 0);
 	return 0;
 }

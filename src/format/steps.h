@@ -24,7 +24,7 @@ struct steps { /* of one operator */
 	struct model *m;
 	struct graph *g;
 	struct span name;
-	struct module *module;
+	struct module *module; /* NULL in a subgraph */
 };
 
 struct step {		  /* a node of ONNX */

@@ -70,12 +70,21 @@ TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "bool": 6,
 
 
 class Lite:
-    """A model of one subgraph; tensors are known by their numbers."""
+    """A model; tensors are known by their numbers in their subgraph."""
 
     def __init__(self):
         self.f = Flat()
         self.buffers, self.tensors = [np.zeros(0, "i1")], []
-        self.operators, self.codes = [], []
+        self.operators, self.codes, self.graphs = [], [], []
+
+    def end(self, name, inputs, outputs):
+        """The subgraph is done; what comes now is the next one's."""
+        f = self.f
+        made = {0: f.tables(self.tensors), 1: f.vector("i", inputs),
+                2: f.vector("i", outputs), 3: f.tables(self.operators),
+                4: f.text(name)}
+        self.graphs.append(lambda: f.table(made))
+        self.tensors, self.operators = [], []
 
     def tensor(self, name, shape, dtype="float32", data=None, scale=None,
                zero=0, axis=0, variable=False, sparsity=None):
@@ -166,20 +175,28 @@ class Lite:
             fields[4] = lambda: f.table(made)
         self.operators.append(lambda: f.table(fields))
 
+    def custom(self, name, inputs, outputs, options=b""):
+        f = self.f
+        self.codes.append(name)
+        fields = {0: ("I", len(self.codes) - 1), 1: f.vector("i", inputs),
+                  2: f.vector("i", outputs), 5: f.vector("B", options)}
+        self.operators.append(lambda: f.table(fields))
+
     def write(self, path, inputs, outputs):
         f = self.f
 
         def table(fields):
             return lambda: f.table(fields)
-        graph = table({0: f.tables(self.tensors), 1: f.vector("i", inputs),
-                       2: f.vector("i", outputs),
-                       3: f.tables(self.operators), 4: f.text("main")})
-        codes = [table({0: ("b", min(c, 127)), 2: ("i", 1), 3: ("i", c)})
+        if self.tensors:
+            self.end("main", inputs, outputs)
+        codes = [table({0: ("b", 32), 1: f.text(c), 2: ("i", 1)})
+                 if isinstance(c, str) else
+                 table({0: ("b", min(c, 127)), 2: ("i", 1), 3: ("i", c)})
                  for c in self.codes]
         buffers = [table({0: f.vector("B", b.tobytes())} if b.size else {})
                    for b in self.buffers]
         root = f.table({0: ("I", 3), 1: f.tables(codes),
-                        2: f.tables([graph]), 4: f.tables(buffers)})
+                        2: f.tables(self.graphs), 4: f.tables(buffers)})
         struct.pack_into("<I", f.data, 0, root)
         with open(path, "wb") as out:
             out.write(bytes(f.data))

@@ -2,6 +2,7 @@
 """TensorFlow Lite operators against numpy: quantised values, weights that are
 quantised alone, and operators that move numbers."""
 import io
+import struct
 
 import numpy as np
 
@@ -13,7 +14,7 @@ ADD, AVERAGE, CONCAT, CONV, DEPTHWISE = 0, 1, 2, 3, 4
 DENSE, LOGISTIC, MUL, RELU, RESHAPE = 9, 14, 18, 19, 22
 PAD, LSTM, STRIDED, SHAPE, PACK, UNPACK = 34, 44, 45, 77, 83, 88
 QUANTIZE, RESIZE_NEAREST, SPACE_TO_BATCH, BATCH_TO_SPACE = 114, 97, 38, 37
-DENSIFY = 124
+DENSIFY, IF, WHILE, LESS, BUCKETIZE = 124, 118, 119, 58, 147
 
 
 def compute(model, inputs, outputs, **arrays):
@@ -278,6 +279,114 @@ def a_product_with_a_sparse_kernel():
     m.op(DENSIFY, [1], [2])
     m.op(DENSE, [0, 2, -1], [3], field0=("b", 0))
     assert np.abs(compute(m, [0], [3], x=x) - x @ w.T).max() < 1e-3
+
+
+def one_of_two(m):
+    """y = c ? x + x : x * x"""
+    t = [m.tensor("c", (), "bool"), m.tensor("x", (3,)), m.tensor("y", (3,))]
+    m.op(IF, t[:2], t[2:], field0=("i", 1), field1=("i", 2))
+    m.end("main", t[:2], t[2:])
+    for code, name in ((ADD, "double"), (MUL, "square")):
+        t = [m.tensor("x", (3,)), m.tensor("y", (3,))]
+        m.op(code, [0, 0], [1], field0=("b", 0))
+        m.end(name, [0], [1])
+
+
+@case(mount=False)
+def branches():
+    x = np.array([1, 2, 3], "f4")
+    for c, want in ((True, [2, 4, 6]), (False, [1, 4, 9])):
+        m = Lite()
+        one_of_two(m)
+        same(compute(m, [], [], c=np.array(c), x=x).tolist(), want)
+
+
+def counted(m, n):
+    """i, y = 0, x; while i < n: i, y = i + 1, y * y"""
+    t = [m.const("i", np.int32(0)), m.tensor("x", (3,)),
+         m.tensor("count", (), "int32"), m.tensor("y", (3,))]
+    m.op(WHILE, t[:2], t[2:], field0=("i", 1), field1=("i", 2))
+    m.end("main", [1], [3])
+    m.tensor("i", (), "int32"), m.tensor("x", (3,))
+    m.const("n", np.int32(n)), m.tensor("more", (), "bool")
+    m.op(LESS, [0, 2], [3])
+    m.end("again", [0, 1], [3])
+    m.tensor("i", (), "int32"), m.tensor("x", (3,))
+    m.const("one", np.int32(1)), m.tensor("next", (), "int32")
+    m.tensor("squared", (3,))
+    m.op(ADD, [0, 2], [3], field0=("b", 0))
+    m.op(MUL, [1, 1], [4], field0=("b", 0))
+    m.end("step", [0, 1], [3, 4])
+
+
+@case(mount=False)
+def loops():
+    x = np.array([1, 2, 3], "f4")
+    for n, power in ((0, 1), (1, 2), (2, 4)):
+        m = Lite()
+        counted(m, n)
+        same(compute(m, [], [], x=x).tolist(), (x ** power).tolist())
+
+
+@case(mount=False)
+def loops_within_themselves():
+    m = Lite()
+    for name in ("main", "a", "b"):
+        t = [m.tensor("c", (), "bool"), m.tensor("y", (), "bool")]
+        for _ in range(50):
+            m.op(WHILE, t[:1], t[1:], field0=("i", 1), field1=("i", 2))
+        m.end(name, t[:1], t[1:])
+    with tempdir() as tmp:
+        m.write(tmp + "/m.tflite", [], [])
+        assert run("--ls", tmp + "/m.tflite").returncode == 0
+        got = run("--cat", tmp + "/m.tflite", "run/cli/out/y.npy")
+        assert got.returncode == 1
+
+
+def signal_window(m):
+    """A custom operator, {"shift": 12, "gains": [1.5, 2.5]} behind it."""
+    names = b"gains\0shift\0"
+    gains = struct.pack("<I2f", 2, 1.5, 2.5)  # at 16
+    keys = bytes([2, 25 - 0, 26 - 6])  # at 25
+    flex = names + gains + keys + bytes([
+        27 - 25, 1, 2,  # where the keys are, how wide, how many
+        30 - 16, 12, 13 << 2 | 2, 1 << 2,  # a list of floats, a number
+        34 - 30, 9 << 2, 1])  # the map
+    t = [m.tensor("x", (3,)), m.tensor("y", (3,))]
+    m.custom("SignalWindow", t[:1], t[1:], flex)
+
+
+@case(mount=False)
+def what_operators_are_told():
+    m = Lite()
+    signal_window(m)
+    m.tensor("z", (3,))
+    m.op(BUCKETIZE, [1], [2], field0=m.f.vector("f", [0.5, 1.5]))
+    with tempdir() as tmp:
+        m.write(tmp + "/m.tflite", [0], [2])
+        got = run("--cat", tmp + "/m.tflite", "graph/nodes.tsv").stdout
+    rows = [line.split("\t") for line in got.decode().splitlines()[1:]]
+    same([(r[1], r[-1]) for r in rows],
+         [("SignalWindow", "gains=1.5,2.5 shift=12"),
+          ("BUCKETIZE", "boundaries=0.5,1.5")])
+
+
+@case(mount=False)
+def models_beside_the_first():
+    x = np.array([1, 2, 3], "f4")
+    m = Lite()
+    for code, name in ((ADD, "double"), (MUL, "square")):
+        m.tensor("x", (3,)), m.tensor("y", (3,))
+        m.op(code, [0, 0], [1], field0=("b", 0))
+        m.end(name, [0], [1])
+    with tempdir() as tmp:
+        m.write(tmp + "/m.tflite", [], [])
+        np.save(tmp + "/x.npy", x)
+        for which, want in (("", x + x), ("square/", x * x)):
+            got = run("--in", which + "x=%s/x.npy" % tmp, "--cat",
+                      tmp + "/m.tflite", "run/cli/out/%sy.npy" % which)
+            assert got.returncode == 0, got.stderr
+            same(np.load(io.BytesIO(got.stdout)).tolist(), want.tolist())
 
 
 @case(mount=False)

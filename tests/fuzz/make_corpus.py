@@ -33,7 +33,8 @@ import ggml  # noqa: E402
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "e2e"))
 import test_keras as keras  # noqa: E402
-from flat_recipe import Flat  # noqa: E402
+import test_tflite as lite  # noqa: E402
+from flat_recipe import Flat, Lite  # noqa: E402
 
 TOP = sys.argv[1]
 
@@ -625,6 +626,27 @@ def seeds_tflite():
         6: f.tables([table({0: f.text("m"), 1: ("I", 1)})])})
     struct.pack_into("<I", f.data, 0, root)
     put("tflite", "quantised", bytes(f.data))
+
+
+def put_lite(name, m, *ends):
+    path = os.path.join(TOP, "tflite", name)
+    m.write(path, *(ends or ([], [])))
+
+
+def seeds_tflite_parts():
+    m = Lite()
+    lite.one_of_two(m)
+    put_lite("branches", m)
+    m = Lite()
+    lite.counted(m, 2)
+    put_lite("loop", m)
+    m = Lite()
+    m.sparse("c", lite.in_blocks("f4"), [0, 1, 2, 3], [1], [(0, 2), (1, 4)],
+             form="B")
+    put_lite("sparse", m)
+    m = Lite()
+    lite.signal_window(m)
+    put_lite("custom", m)
 
 
 seeds_safetensors()

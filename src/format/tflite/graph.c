@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * graph - operators of the first subgraph.  They have no names: each is
- * called after the first tensor it makes.
+ * graph - operators of a subgraph.  They have no names: each is called after
+ * the first tensor it makes.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,13 +21,11 @@
 #define STATE_MAX ((uint64_t)1 << 30)
 
 enum { /* fields */
-       SUBGRAPH_INPUTS = 1,
-       SUBGRAPH_OUTPUTS = 2,
-       SUBGRAPH_OPERATORS = 3,
        OPERATOR_OPCODE = 0,
        OPERATOR_INPUTS = 1,
        OPERATOR_OUTPUTS = 2,
        OPERATOR_OPTIONS = 4,
+       OPERATOR_CUSTOM = 5,
        OPCODE_OLD = 0,
        OPCODE_CUSTOM = 1,
        OPCODE_VERSION = 2,
@@ -39,7 +37,7 @@ enum { /* fields */
 static int add_value(struct tflite_graph *g, struct tflite_tensor *x,
 		     uint32_t i, struct err *e)
 {
-	struct graph *graph = g->t->tf.m->graph;
+	struct graph *graph = g->graph;
 	struct span name = x->name;
 	struct text unique = {0};
 	int rc;
@@ -61,11 +59,12 @@ static int add_value(struct tflite_graph *g, struct tflite_tensor *x,
 	return graph_declare(graph, x->value, &x->type, NULL, e);
 }
 
-/* These are the graph's first values. */
-static int add_values(struct tflite_graph *g, struct err *e)
+int tflite_values(struct tflite_graph *g, struct err *e)
 {
 	int rc = 0;
 
+	g->first_value = g->graph->nvalues;
+	g->nvalues = 0;
 	g->of_value = arena_array(g->t->tf.m->arena, g->ntensors + 1u,
 				  sizeof(*g->of_value));
 	if (!g->of_value)
@@ -95,14 +94,20 @@ static int value_at(struct tflite_graph *g, const struct flatbuf_vector *v,
 	return 0;
 }
 
+int tflite_value(struct tflite_graph *g, const struct flatbuf_vector *v,
+		 uint32_t i, value_id *out, struct err *e)
+{
+	return value_at(g, v, i, false, out, e);
+}
+
 static int add_ends(struct tflite_graph *g, struct err *e)
 {
 	struct tflite *t = g->t;
-	struct graph *graph = t->tf.m->graph;
+	struct graph *graph = g->graph;
 	struct flatbuf_vector in =
-		flatbuf_vector(t->f, &g->table, SUBGRAPH_INPUTS, 4);
+		flatbuf_vector(t->f, &g->table, TFLITE_INPUTS, 4);
 	struct flatbuf_vector out =
-		flatbuf_vector(t->f, &g->table, SUBGRAPH_OUTPUTS, 4);
+		flatbuf_vector(t->f, &g->table, TFLITE_OUTPUTS, 4);
 	value_id v;
 	int rc = tflite_check(t, e);
 
@@ -122,20 +127,26 @@ static int add_ends(struct tflite_graph *g, struct err *e)
 
 /* ---- operators ---- */
 
+static int64_t find_code(struct tflite *t, const struct flatbuf_table *o)
+{
+	int64_t old = flatbuf_int(t->f, o, OPCODE_OLD, 1, 0);
+	int64_t code = flatbuf_int(t->f, o, OPCODE_NEW, 4, 0);
+
+	return code > old ? code : old;
+}
+
 static int find_type(struct tflite *t, uint32_t opcode, struct span *out,
 		     int64_t *version, struct err *e)
 {
 	struct flatbuf_table o;
-	int64_t old, code;
 	const char *name;
+	int64_t code;
 
 	if (opcode >= t->opcodes.n)
 		return err_set(e, EINVAL, "operator code %u of %u", opcode,
 			       t->opcodes.n);
 	o = flatbuf_at(t->f, &t->opcodes, opcode);
-	old = flatbuf_int(t->f, &o, OPCODE_OLD, 1, 0);
-	code = flatbuf_int(t->f, &o, OPCODE_NEW, 4, 0);
-	code = code > old ? code : old;
+	code = find_code(t, &o);
 	*version = flatbuf_int(t->f, &o, OPCODE_VERSION, 4, 1);
 	if (code == TFLITE_CUSTOM)
 		return tflite_text(t, &o, OPCODE_CUSTOM, out, e);
@@ -166,7 +177,12 @@ static int place(struct tflite_graph *g, struct span name, struct span type,
 	struct text own = {0};
 	uint64_t v;
 	bool is_taken = map_get(tf->names, first.p, first.len, &v);
-	int rc = tf_place(tf, first, &parent, &leaf, e);
+	int rc;
+
+	*out = NULL;
+	if (g->graph != tf->m->graph)
+		return 0;
+	rc = tf_place(tf, first, &parent, &leaf, e);
 
 	if (rc == 0 && !is_taken) {
 		rc = model_module(tf->m, parent, leaf.p, leaf.len, out, e);
@@ -203,22 +219,28 @@ static int read_values(struct tflite_graph *g, const struct flatbuf_vector *v,
 	return rc;
 }
 
-static int plain_node(const struct tflite_make *k, int64_t version,
-		      struct err *e)
+static int plain_node(struct tflite_make *k, int64_t version, struct err *e)
 {
+	struct attr attrs[TFLITE_ATTRS_MAX];
 	struct node *n;
-	int rc = graph_node(k->at.g, k->at.name.p, "tflite", k->type.p, k->nin,
-			    k->nout, 0, &n, e);
+	uint32_t nattrs;
+	int rc = tflite_attrs(k, attrs, &nattrs, e);
 
+	if (rc == 0)
+		rc = graph_node(k->at.g, k->at.name.p, "tflite", k->type.p,
+				k->nin, k->nout, nattrs, &n, e);
 	if (rc < 0)
 		return rc;
+	for (uint32_t i = 0; i < nattrs; i++)
+		n->attrs[i] = attrs[i];
 	for (uint32_t i = 0; i < k->nin; i++)
 		n->in[i] = k->in[i];
 	for (uint32_t i = 0; i < k->nout; i++)
 		n->out[i] = k->out[i];
 	n->opset = (int)version;
 	n->module = k->at.module;
-	k->at.module->is_node = true;
+	if (n->module)
+		n->module->is_node = true;
 	return 0;
 }
 
@@ -232,12 +254,13 @@ static int add_operator(struct tflite_graph *g, const struct flatbuf_table *op,
 	uint32_t opcode =
 		(uint32_t)flatbuf_uint(t->f, op, OPERATOR_OPCODE, 4, 0);
 	struct tflite_make k = {
-		.at = {.m = t->tf.m, .g = t->tf.m->graph}, .tg = g, .f = t->f};
+		.at = {.m = t->tf.m, .g = g->graph}, .tg = g, .f = t->f};
 	value_id *ins = NULL, *outs = NULL;
 	int64_t version = 1;
 	int rc = find_type(t, opcode, &k.type, &version, e);
 
 	k.options = flatbuf_sub(t->f, op, OPERATOR_OPTIONS);
+	k.custom = flatbuf_vector(t->f, op, OPERATOR_CUSTOM, 1);
 	if (rc == 0)
 		rc = read_values(g, &in, true, &ins, e);
 	if (rc == 0)
@@ -255,11 +278,10 @@ static int add_operator(struct tflite_graph *g, const struct flatbuf_table *op,
 		rc = tflite_translate(&k, e);
 	if (rc == 0)
 		rc = plain_node(&k, version, e);
-	if (rc < 0)
-		return rc;
-	return model_type(k.at.m, k.at.module, k.type.p, k.type.len) < 0
-		       ? err_nomem(e, k.type.len)
-		       : tflite_check(t, e);
+	if (rc == 0 && k.at.module &&
+	    model_type(k.at.m, k.at.module, k.type.p, k.type.len) < 0)
+		rc = err_nomem(e, k.type.len);
+	return rc < 0 ? rc : tflite_check(t, e);
 }
 
 /* A state that nobody hands in begins with zeros. */
@@ -268,7 +290,7 @@ static int add_state(struct tflite_graph *g, struct tflite_tensor *x,
 {
 	struct model *m = g->t->tf.m;
 	struct span type = {"VARIABLE", 8};
-	struct steps at = {m, m->graph, x->name, NULL};
+	struct steps at = {m, g->graph, x->name, NULL};
 	struct tensor *zeros = arena_alloc(m->arena, sizeof(*zeros));
 	struct attr a = {
 		.name = "value", .kind = ATTR_TENSOR, .n = 1, .t = zeros};
@@ -292,7 +314,8 @@ static int add_state(struct tflite_graph *g, struct tflite_tensor *x,
 	rc = zeros->data ? steps_node(&at, &s, e) : err_nomem(e, nbytes);
 	if (rc < 0)
 		tensor_drop(zeros);
-	if (rc == 0 && model_type(m, at.module, type.p, type.len) < 0)
+	if (rc == 0 && at.module &&
+	    model_type(m, at.module, type.p, type.len) < 0)
 		rc = err_nomem(e, 0);
 	return rc;
 }
@@ -317,17 +340,41 @@ static bool is_state(const struct tflite_graph *g,
 		     const struct tflite_tensor *x)
 {
 	return x->is_used && x->is_variable && !x->has_data &&
-	       !g->t->tf.m->graph->values[x->value].is_input;
+	       !g->graph->values[x->value].is_input;
+}
+
+/* Subgraphs that this operator would run. */
+static void mark_subgraphs(struct tflite *t, const struct flatbuf_table *op)
+{
+	uint64_t opcode = flatbuf_uint(t->f, op, OPERATOR_OPCODE, 4, 0);
+	struct flatbuf_table options = flatbuf_sub(t->f, op, OPERATOR_OPTIONS);
+	struct flatbuf_table o;
+	int64_t code;
+	unsigned n;
+
+	if (opcode >= t->opcodes.n)
+		return;
+	o = flatbuf_at(t->f, &t->opcodes, (uint32_t)opcode);
+	code = find_code(t, &o);
+	n = code == TFLITE_IF || code == TFLITE_WHILE	      ? 2
+	    : code == TFLITE_CALL || code == TFLITE_CALL_ONCE ? 1
+							      : 0;
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t idx = flatbuf_uint(t->f, &options, i, 4, 0);
+
+		if (idx < t->subgraphs.n)
+			t->graphs[idx].is_named = true;
+	}
 }
 
 int tflite_roles(struct tflite_graph *g, struct err *e)
 {
 	struct tflite *t = g->t;
 	struct flatbuf_vector ops =
-		flatbuf_vector(t->f, &g->table, SUBGRAPH_OPERATORS, 4);
+		flatbuf_vector(t->f, &g->table, TFLITE_OPERATORS, 4);
 	struct flatbuf_vector ends[] = {
-		flatbuf_vector(t->f, &g->table, SUBGRAPH_INPUTS, 4),
-		flatbuf_vector(t->f, &g->table, SUBGRAPH_OUTPUTS, 4)};
+		flatbuf_vector(t->f, &g->table, TFLITE_INPUTS, 4),
+		flatbuf_vector(t->f, &g->table, TFLITE_OUTPUTS, 4)};
 
 	for (uint32_t i = 0; i < ops.n && !t->f->bad; i++) {
 		struct flatbuf_table op = flatbuf_at(t->f, &ops, i);
@@ -338,21 +385,20 @@ int tflite_roles(struct tflite_graph *g, struct err *e)
 
 		mark(g, &in, true);
 		mark(g, &out, false);
+		mark_subgraphs(t, &op);
 	}
 	mark(g, &ends[0], false);
 	mark(g, &ends[1], false);
 	return tflite_check(t, e);
 }
 
-int tflite_operators(struct tflite_graph *g, struct err *e)
+int tflite_nodes(struct tflite_graph *g, struct err *e)
 {
 	struct tflite *t = g->t;
 	struct flatbuf_vector ops =
-		flatbuf_vector(t->f, &g->table, SUBGRAPH_OPERATORS, 4);
+		flatbuf_vector(t->f, &g->table, TFLITE_OPERATORS, 4);
 	int rc = tflite_check(t, e);
 
-	if (rc == 0)
-		rc = add_values(g, e);
 	for (uint32_t i = 0; rc == 0 && i < ops.n; i++) {
 		struct flatbuf_table op = flatbuf_at(t->f, &ops, i);
 
@@ -360,10 +406,26 @@ int tflite_operators(struct tflite_graph *g, struct err *e)
 		if (rc < 0)
 			err_wrap(e, "operator %u", i);
 	}
-	if (rc == 0)
-		rc = add_ends(g, e);
+	return rc;
+}
+
+int tflite_states(struct tflite_graph *g, struct err *e)
+{
+	int rc = 0;
+
 	for (uint32_t i = 0; rc == 0 && i < g->ntensors; i++)
 		if (is_state(g, &g->tensors[i]))
 			rc = add_state(g, &g->tensors[i], e);
 	return rc;
+}
+
+int tflite_operators(struct tflite_graph *g, struct err *e)
+{
+	int rc = tflite_values(g, e);
+
+	if (rc == 0)
+		rc = tflite_nodes(g, e);
+	if (rc == 0)
+		rc = add_ends(g, e);
+	return rc < 0 ? rc : tflite_states(g, e);
 }

@@ -21,7 +21,11 @@
 static const struct tflite_tensor *tensor_of(const struct tflite_make *k,
 					     value_id v)
 {
-	return v < k->tg->nvalues ? &k->tg->tensors[k->tg->of_value[v]] : NULL;
+	const struct tflite_graph *g = k->tg;
+
+	return v >= g->first_value && v - g->first_value < g->nvalues
+		       ? &g->tensors[g->of_value[v - g->first_value]]
+		       : NULL;
 }
 
 static int find(const struct tflite_make *k, value_id v,

@@ -34,8 +34,7 @@ enum { /* fields */
        QUANTIZATION_DIMENSION = 6,
        BUFFER_DATA = 0,
        BUFFER_OFFSET = 1,
-       BUFFER_SIZE = 2,
-       SUBGRAPH_TENSORS = 0
+       BUFFER_SIZE = 2
 };
 
 static const enum dtype types[] = {
@@ -45,6 +44,13 @@ static const enum dtype types[] = {
 	DTYPE_U32,    DTYPE_U16,       DTYPE_I4,      DTYPE_BF16, DTYPE_I2,
 	DTYPE_U4,     DTYPE_F8_E4M3FN, DTYPE_F8_E5M2,
 };
+
+enum dtype tflite_dtype(int64_t code)
+{
+	return code >= 0 && (size_t)code < sizeof(types) / sizeof(types[0])
+		       ? types[code]
+		       : DTYPE_NONE;
+}
 
 /* ---- buffers ---- */
 
@@ -140,9 +146,7 @@ static int read_tensor(struct tflite_graph *g, struct tflite_tensor *x,
 	x->value = NO_VALUE;
 	x->role = TFLITE_NO_ROLE;
 	x->type_code = (int)flatbuf_int(t->f, &x->table, TENSOR_TYPE, 1, 0);
-	if (x->type_code >= 0 &&
-	    (size_t)x->type_code < sizeof(types) / sizeof(types[0]))
-		x->type.dtype = types[x->type_code];
+	x->type.dtype = tflite_dtype(x->type_code);
 	x->buffer =
 		(uint32_t)flatbuf_uint(t->f, &x->table, TENSOR_BUFFER, 4, 0);
 	x->is_variable =
@@ -160,7 +164,7 @@ int tflite_tensors(struct tflite_graph *g, struct err *e)
 {
 	struct tflite *t = g->t;
 	struct flatbuf_vector v =
-		flatbuf_vector(t->f, &g->table, SUBGRAPH_TENSORS, 4);
+		flatbuf_vector(t->f, &g->table, TFLITE_TENSORS, 4);
 	int rc = tflite_check(t, e);
 
 	if (rc < 0)

@@ -82,18 +82,43 @@ static int find_prefix(struct tflite_graph *g, uint32_t i, struct err *e)
 
 static int read_subgraph(struct tflite *t, uint32_t i, struct err *e)
 {
-	struct tflite_graph g = {.t = t};
+	struct tflite_graph *g = &t->graphs[i];
 	int rc;
 
-	g.table = flatbuf_at(t->f, &t->subgraphs, i);
-	rc = find_prefix(&g, i, e);
+	g->t = t;
+	g->graph = t->tf.m->graph;
+	g->table = flatbuf_at(t->f, &t->subgraphs, i);
+	rc = find_prefix(g, i, e);
 	if (rc == 0)
-		rc = tflite_tensors(&g, e);
+		rc = tflite_tensors(g, e);
 	if (rc == 0)
-		rc = tflite_params(&g, e);
-	if (rc == 0 && i == 0)
-		rc = tflite_operators(&g, e);
+		rc = tflite_params(g, e);
 	return rc < 0 ? err_wrap(e, "subgraph %u", i) : 0;
+}
+
+static int add_graph(struct tflite *t, uint32_t i, struct err *e)
+{
+	int rc = tflite_operators(&t->graphs[i], e);
+
+	return rc < 0 ? err_wrap(e, "subgraph %u", i) : 0;
+}
+
+/*
+ * Subgraphs that no operator runs are models beside the first one, each with
+ * its own inputs; those of an operator that stays as it is are shown in the
+ * same way.
+ */
+static int add_graphs(struct tflite *t, struct err *e)
+{
+	int rc = add_graph(t, 0, e);
+
+	for (uint32_t i = 1; rc == 0 && i < t->subgraphs.n; i++)
+		if (!t->graphs[i].is_named)
+			rc = add_graph(t, i, e);
+	for (uint32_t i = 1; rc == 0 && i < t->subgraphs.n; i++)
+		if (t->graphs[i].is_named && !t->graphs[i].is_called)
+			rc = add_graph(t, i, e);
+	return rc;
 }
 
 /* ---- what the file says about itself ---- */
@@ -169,8 +194,13 @@ static int read_model(struct tflite *t, struct err *e)
 	m->graph = graph_new(m->arena, NULL, "");
 	if (!m->graph)
 		return err_nomem(e, 0);
+	t->graphs = arena_array(m->arena, t->subgraphs.n, sizeof(*t->graphs));
+	if (!t->graphs)
+		return err_nomem(e, t->subgraphs.n * sizeof(*t->graphs));
 	for (uint32_t i = 0; rc == 0 && i < t->subgraphs.n; i++)
 		rc = read_subgraph(t, i, e);
+	if (rc == 0)
+		rc = add_graphs(t, e);
 	return rc == 0 ? add_configs(t, e) : rc;
 }
 

@@ -38,7 +38,7 @@ struct tflite_tensor {
 	bool is_used;	  /* by an operator, or from outside */
 	bool is_variable; /* keeps its numbers from run to run */
 	struct param *param;
-	value_id value; /* of the first subgraph */
+	value_id value;
 };
 
 struct tflite {
@@ -47,16 +47,31 @@ struct tflite {
 	struct source *src;
 	struct flatbuf_table model;
 	struct flatbuf_vector opcodes, buffers, subgraphs;
+	struct tflite_graph *graphs; /* of the subgraphs; in the arena */
+	uint64_t ncopied; /* parts of subgraphs that run inside of others */
+	uint32_t depth;	  /* of these */
+};
+
+enum { /* fields of a subgraph */
+       TFLITE_TENSORS = 0,
+       TFLITE_INPUTS = 1,
+       TFLITE_OUTPUTS = 2,
+       TFLITE_OPERATORS = 3
 };
 
 struct tflite_graph {
 	struct tflite *t;
+	struct graph *graph; /* that it is built in */
 	struct flatbuf_table table;
 	struct span prefix;	       /* "name/"; empty for the first */
 	struct tflite_tensor *tensors; /* in the arena */
 	uint32_t ntensors;
-	uint32_t *of_value; /* which tensor a value is; in the arena */
+	/* Which tensor value first_value + i is; in the arena. */
+	uint32_t *of_value;
+	value_id first_value;
 	uint32_t nvalues;
+	bool is_named;	/* by an operator that would run it */
+	bool is_called; /* that operator was translated */
 };
 
 /* A string field, copied; empty when it is absent. */
@@ -66,6 +81,8 @@ int tflite_text(struct tflite *t, const struct flatbuf_table *table,
 int tflite_check(const struct tflite *t, struct err *e);
 
 /* ---- tensor.c ---- */
+/* DTYPE_NONE for a number that has not been given out. */
+enum dtype tflite_dtype(int64_t code);
 /* Type, shape and name of every tensor of a subgraph. */
 int tflite_tensors(struct tflite_graph *g, struct err *e);
 /* Those with data as parameters. */
@@ -94,13 +111,29 @@ int tflite_sparse(struct tflite *t, const struct tflite_tensor *x,
 		  struct blob *values, struct blob **out, struct err *e);
 
 /* ---- graph.c ---- */
-/* Sets the role of every tensor, and which are used. */
+/*
+ * Sets the role of every tensor, and which are used; of subgraphs, which are
+ * named.
+ */
 int tflite_roles(struct tflite_graph *g, struct err *e);
+/* Values, nodes and ends. */
 int tflite_operators(struct tflite_graph *g, struct err *e);
+/* A value for every tensor that is used; a node for every operator. */
+int tflite_values(struct tflite_graph *g, struct err *e);
+int tflite_nodes(struct tflite_graph *g, struct err *e);
+/* Zeros for what is kept from run to run. */
+int tflite_states(struct tflite_graph *g, struct err *e);
+/* The value that element i of a list of tensors is.  EINVAL. */
+int tflite_value(struct tflite_graph *g, const struct flatbuf_vector *v,
+		 uint32_t i, value_id *out, struct err *e);
 
 /* ---- ops.c ---- */
 /* NULL for a number that has not been given out. */
 const char *tflite_op_name(int64_t code);
+#define TFLITE_CALL 31
 #define TFLITE_CUSTOM 32
+#define TFLITE_IF 118
+#define TFLITE_WHILE 119
+#define TFLITE_CALL_ONCE 129
 
 #endif

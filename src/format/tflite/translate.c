@@ -378,6 +378,7 @@ static const struct {
 	{"FLOOR_DIV", make_floor_div, HANDLE_FLOAT, 0},
 	{"FULLY_CONNECTED", tflite_make_dense, HANDLE_SUMS, 3},
 	{"GELU", make_gelu, HANDLE_FLOAT, 0},
+	{"IF", tflite_make_if, HANDLE_OWN, 0},
 	{"L2_NORMALIZATION", make_l2_norm, HANDLE_FLOAT, 0},
 	{"LEAKY_RELU", make_leaky_relu, HANDLE_FLOAT, 0},
 	{"MAX_POOL_2D", tflite_make_pool, HANDLE_MOVE, 1},
@@ -395,6 +396,7 @@ static const struct {
 	{"SQUARED_DIFFERENCE", make_square, HANDLE_FLOAT, 0},
 	{"TRANSPOSE_CONV", tflite_make_conv_transpose, HANDLE_OWN, 0},
 	{"UNIDIRECTIONAL_SEQUENCE_LSTM", tflite_make_lstm, HANDLE_OWN, 0},
+	{"WHILE", tflite_make_while, HANDLE_OWN, 0},
 };
 
 int tflite_translate(struct tflite_make *k, struct err *e)

@@ -3,11 +3,13 @@
  * translate - making operators of ONNX out of one of TensorFlow Lite's.
  *
  *	translate.c	which function makes which; arithmetic
+ *	options.c	what operators are told, for those that stay as they are
  *	quantize.c	quantised values around operators on floats
  *	dynamic.c	floats by integers
  *	images.c	convolution, pooling, resizing
  *	matrices.c	products and recurrent layers
  *	arrays.c	operators that move numbers
+ *	control.c	operators that run other subgraphs
  */
 #ifndef FORMAT_TFLITE_TRANSLATE_H
 #define FORMAT_TFLITE_TRANSLATE_H
@@ -31,6 +33,7 @@ struct tflite_make {
 	struct tflite_graph *tg;
 	struct flatbuf *f;
 	struct flatbuf_table options; /* of the operator */
+	struct flatbuf_vector custom; /* bytes, of one that is not built in */
 	struct span type;	      /* "CONV_2D" */
 	const value_id *given;	      /* the file's own inputs */
 	const value_id *in, *out;     /* what to compute with */
@@ -75,6 +78,12 @@ const struct tensor *tflite_type(const struct tflite_make *k, value_id v);
 /* The extents of an input of this rank; NULL where any is not known. */
 const struct shape *tflite_extents(const struct tflite_make *k, uint32_t input,
 				   int32_t rank);
+
+/* ---- options.c ---- */
+#define TFLITE_ATTRS_MAX 64
+/* What the operator was told, by name; the texts are in the arena. */
+int tflite_attrs(struct tflite_make *k, struct attr *out, uint32_t *n,
+		 struct err *e);
 
 /* ---- quantize.c ---- */
 enum tflite_handling {		     /* of quantised values by an operator */
@@ -123,6 +132,8 @@ int tflite_make_space_batch(struct tflite_make *k, struct err *e);
 int tflite_make_dense(struct tflite_make *k, struct err *e);
 int tflite_make_product(struct tflite_make *k, struct err *e);
 int tflite_make_lstm(struct tflite_make *k, struct err *e);
+int tflite_make_if(struct tflite_make *k, struct err *e);
+int tflite_make_while(struct tflite_make *k, struct err *e);
 int tflite_make_array(struct tflite_make *k, struct err *e);
 
 #endif
