@@ -76,7 +76,15 @@ struct op {
 	 */
 	int (*join)(struct op_call *c, size_t flow, struct finish *f,
 		    struct err *e);
+	/*
+	 * Optional: whether eval, with these types and shapes, takes input 0
+	 * and makes output 0 in blocks (tensor.block): a mask of op_blocks.
+	 * Same bits either way.
+	 */
+	unsigned (*blocks)(struct op_call *c);
 };
+
+enum op_blocks { OP_TAKES_BLOCKS = 1 << 0, OP_MAKES_BLOCKS = 1 << 1 };
 
 /* What may follow, at most one of each, in this order. */
 enum op_stage {
@@ -158,6 +166,8 @@ struct op_call {
 	size_t flow; /* of a follower: the input that flows through */
 	struct op_scratch *scratch; /* freed after the call */
 	bool inferring;
+	/* Output 0 in blocks; what followers add is in blocks, too. */
+	bool make_blocks;
 };
 
 /* ---- attributes; the default where the node has none ---- */
@@ -225,6 +235,9 @@ int op_alloc(struct op_call *c, size_t i, enum dtype t, const struct shape *s,
  */
 int op_alloc_as(struct op_call *c, size_t i, enum dtype t, enum dtype compute,
 		const struct shape *s, void **out, struct err *e);
+/* eval: output 0 as make_blocks says, float32. */
+int op_alloc_image(struct op_call *c, const struct shape *s, void **out,
+		   struct err *e);
 /* eval: output i, to be filled with elements as op_elems gives them. */
 int op_alloc_elems(struct op_call *c, size_t i, enum dtype t,
 		   const struct shape *s, void **out, struct err *e);

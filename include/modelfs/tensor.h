@@ -8,6 +8,9 @@
  * DTYPE_SEQUENCE, DTYPE_OPTIONAL: shape is [n] and the blob was made by
  * blob_items of n tensors.  DTYPE_MAP: shape is [n], the blob holds two tensors
  * of shape [n], keys (int64 or strings) and values.
+ *
+ * Between two operators of a run float32 images [N C H W] may be in blocks of
+ * channels instead: [N][C / block][H][W][block], the last one filled up.
  */
 #ifndef MODELFS_TENSOR_H
 #define MODELFS_TENSOR_H
@@ -36,6 +39,7 @@ struct tensor {
 	enum dtype dtype;
 	struct shape shape;
 	struct blob *data; /* owned; NULL: described only */
+	uint16_t block;	   /* in a run: channels of a block; 0: row-major */
 };
 
 /* EINVAL for a negative extent or an overflow, EOPNOTSUPP for the rank. */

@@ -3,6 +3,8 @@
 #ifndef KERNEL_CONV_H
 #define KERNEL_CONV_H
 
+#include <stdbool.h>
+
 #include "kernel/num.h"
 #include "kernel/window.h"
 #include "modelfs/kernel.h"
@@ -12,6 +14,8 @@ struct conv {
 	struct window w;
 	size_t batch, groups;
 	size_t in_channels, out_channels; /* of all groups */
+	/* Not planes: kernel/block.h; for kernels that say they take it. */
+	bool x_blocked, y_blocked;
 };
 
 /* Elements of scratch memory that conv_run wants. */

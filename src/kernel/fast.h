@@ -52,6 +52,28 @@ struct tile {
 };
 
 /*
+ * Products of pixels whose channels lie side by side, a vector of them at a
+ * time (kernel/block.h): y[pixel] = the sum of w[k] * x[pixel + at k].
+ */
+struct block_tile {
+	size_t m;	     /* pixels */
+	size_t vectors;	     /* of channels of y, as many as block_vectors */
+	const float *x;
+	size_t x_pixel;	     /* floats from one pixel to the next */
+	const uint32_t *at;  /* of runs of `lanes` numbers, from x on */
+	size_t nruns, lanes;
+	const float *weights; /* for each number, vectors */
+	float *y;	     /* pixels are a vector apart */
+	size_t y_vec;	     /* from one vector of channels to the next */
+	bool sums;	     /* y holds sums to begin with */
+	/* NULL: not yet.  Rows are the channels, whole vectors; add is like y. */
+	const struct finish *finish;
+	/* What is needed next, some of it fetched with every pixel; or NULL. */
+	const float *ahead;
+	size_t ahead_pixel; /* floats */
+};
+
+/*
  * A matrix the other way round: `out` has a row for each of the cols, ldo
  * apart, and is finished.
  */
@@ -99,15 +121,16 @@ struct depth {
 };
 
 /*
- * The same for as many channels as a vector has lanes, side by side: x has
- * ldx padded pixels a row; there are weights for each tap and lane.
+ * A row of as many channels as a vector has lanes, side by side.  rows: where
+ * each row of the window lies in x, and `edge` what lies left and right of it.
  */
-struct depth_pixels {
+struct depth_row {
 	const struct window *w;
-	const float *x;
-	size_t ldx;
-	const float *weights;
+	const float *const *rows; /* kernel[1] */
+	float edge;
+	const float *weights; /* for each tap, a vector; NULL: the greatest */
 	float *out;
+	const struct finish *finish; /* rows are the channels, a vector */
 };
 
 /*
@@ -150,11 +173,15 @@ struct fast {
 	size_t lanes, vectors; /* of a tile; it is at its best with */
 	size_t rows;	       /* a multiple of these */
 	void (*tile)(const struct tile *t);
+	/* Pixels of a tile of so many vectors; up to block_vectors. */
+	const size_t *block_pixels;
+	size_t block_vectors;
+	void (*block_tile)(const struct block_tile *t);
 	void (*turn)(const struct turn *t);
 	/* The rows of one tap, for all channels. */
 	void (*columns)(const struct columns *c, size_t tap);
 	void (*depth)(const struct depth *d);
-	void (*depth_pixels)(const struct depth_pixels *d);
+	void (*depth_row)(const struct depth_row *d);
 	/* May write a vector beyond out. */
 	void (*pad)(const struct padding *p);
 	/*

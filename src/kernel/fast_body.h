@@ -105,6 +105,8 @@ INLINE float sum_lanes(vec v)
 
 #include "kernel/fast_tile.h"
 
+#include "kernel/fast_block.h"
+
 #include "kernel/fast_math.h"
 
 #include "kernel/fast_window.h"
@@ -121,10 +123,13 @@ const struct fast LEVEL = {
 	.vectors = VECTORS,
 	.rows = ROWS,
 	.tile = run_tile,
+	.block_pixels = block_pixels,
+	.block_vectors = BLOCK_VECTORS,
+	.block_tile = run_block_tile,
 	.turn = run_turn,
 	.columns = run_columns,
 	.depth = run_depth,
-	.depth_pixels = run_depth_pixels,
+	.depth_row = run_depth_row,
 	.pad = run_pad,
 	.wino2_in = run_wino2_in,
 	.wino2_out = run_wino2_out,

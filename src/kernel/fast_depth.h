@@ -92,57 +92,107 @@ static void run_depth(const struct depth *d)
 }
 
 /* ---- a vector of channels ---- */
-INLINE vec pixel_vec(const float *x, const float *weights,
-		     const struct depth_kind k, const vec *taps)
+
+/* What the window at column x makes of its taps, some beyond the edge. */
+INLINE vec edge_pixel(const struct depth_row *d, size_t x)
 {
-	vec acc = {0};
+	const struct window *w = d->w;
+	vec acc = d->weights ? (vec){0} : splat(d->edge);
+	const float *weight = d->weights;
 
-	UNROLL_IF_KNOWN for (size_t ky = 0; ky < k.rows; ky++)
-	{
-		UNROLL_IF_KNOWN for (size_t kx = 0; kx < k.cols; kx++)
-		{
-			size_t tap = ky * k.cols + kx;
-			vec w = k.is_3x3 ? taps[tap]
-					 : load(weights + tap * LANES);
+	for (size_t ky = 0; ky < w->kernel[1]; ky++) {
+		for (size_t kx = 0; kx < w->kernel[2]; kx++) {
+			ptrdiff_t at = window_at(w, 2, x, kx);
+			vec v = splat(d->edge);
 
-			acc += load(x + ky * k.down + kx * k.right) * w;
+			if (at >= 0 && at < (ptrdiff_t)w->in[2])
+				v = load(d->rows[ky] + at * LANES);
+			if (weight)
+				acc += v * load(weight);
+			else
+				acc = greater_vec(acc, v);
+			weight += weight ? LANES : 0;
 		}
 	}
 	return acc;
 }
 
-INLINE void all_pixels(const struct depth_pixels *d, const struct depth_kind k)
+INLINE vec inner_pixel(const struct depth_row *d, size_t x,
+		       const struct depth_kind k, const vec *taps)
+{
+	vec acc = k.sums ? (vec){0} : splat(d->edge);
+	const float *weight = d->weights;
+	ptrdiff_t at = window_at(d->w, 2, x, 0) * LANES;
+
+	UNROLL_IF_KNOWN for (size_t ky = 0; ky < k.rows; ky++)
+	{
+		const float *row = d->rows[ky] + at;
+
+		UNROLL_IF_KNOWN for (size_t kx = 0; kx < k.cols; kx++)
+		{
+			vec v = load(row + kx * k.right);
+
+			if (k.is_3x3)
+				acc += v * taps[3 * ky + kx];
+			else if (k.sums)
+				acc += v * load(weight);
+			else
+				acc = greater_vec(acc, v);
+			weight += k.sums && !k.is_3x3 ? LANES : 0;
+		}
+	}
+	return acc;
+}
+
+INLINE void finish_pixel(const struct depth_row *d, size_t x, vec v)
+{
+	const struct finish *f = d->finish;
+	unsigned parts = finish_parts(f);
+
+	if (parts & FINISH_BIAS)
+		v += load(f->row_bias);
+	if (parts & FINISH_AFFINE)
+		v = affine(v, load(f->row_scale), load(f->row_shift));
+	if (parts & FINISH_ADD)
+		v += load(f->add + x * LANES);
+	if (parts & FINISH_LIMIT)
+		v = limit(v, splat(f->lo), splat(f->hi));
+	store(d->out + x * LANES, v);
+}
+
+INLINE void depth_pixels(const struct depth_row *d, const struct depth_kind k)
 {
 	const struct window *w = d->w;
-	size_t height = w->out[1], width = w->out[2];
-	size_t row = w->stride[1] * d->ldx * LANES, col = w->stride[2] * LANES;
-	const float *weights = d->weights;
-	float *out = d->out;
+	size_t x = 0;
 	vec taps[9] = {0};
 
 	if (k.is_3x3) {
 		UNROLL for (size_t i = 0; i < 9; i++) taps[i] =
-			load(weights + i * LANES);
+			load(d->weights + i * LANES);
 	}
-	for (size_t y = 0; y < height; y++) {
-		const float *x = d->x + y * row;
-
-		for (size_t i = 0; i < width; i++, out += LANES)
-			store(out, pixel_vec(x + i * col, weights, k, taps));
-	}
+	for (; x < w->out[2] && window_at(w, 2, x, 0) < 0; x++)
+		finish_pixel(d, x, edge_pixel(d, x));
+	for (; x < w->out[2] &&
+	       window_at(w, 2, x, w->kernel[2] - 1) < (ptrdiff_t)w->in[2];
+	     x++)
+		finish_pixel(d, x, inner_pixel(d, x, k, taps));
+	for (; x < w->out[2]; x++)
+		finish_pixel(d, x, edge_pixel(d, x));
 }
 
-static void run_depth_pixels(const struct depth_pixels *d)
+static void run_depth_row(const struct depth_row *d)
 {
 	const struct window *w = d->w;
 	struct depth_kind k = {.rows = w->kernel[1],
 			       .cols = w->kernel[2],
-			       .down = w->dilation[1] * d->ldx * LANES,
 			       .right = w->dilation[2] * LANES};
 
-	if (k.rows == 3 && k.cols == 3)
-		all_pixels(d, (struct depth_kind){3, 3, 0, k.down, k.right,
-						  true, true});
+	if (!d->weights)
+		depth_pixels(d, k);
+	else if (k.rows == 3 && k.cols == 3)
+		depth_pixels(d, (struct depth_kind){3, 3, 0, 0, k.right, true,
+						    true});
 	else
-		all_pixels(d, k);
+		depth_pixels(d, (struct depth_kind){k.rows, k.cols, 0, 0,
+						    k.right, true, false});
 }

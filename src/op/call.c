@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "kernel/block.h"
 #include "op/impl.h"
 
 /* Product of the other extents of a tensor without elements. */
@@ -422,6 +423,25 @@ int op_alloc(struct op_call *c, size_t i, enum dtype t, const struct shape *s,
 	c->out[i].dtype = t;
 	c->out[i].shape = *s;
 	c->out[i].data = b;
+	return 0;
+}
+
+int op_alloc_image(struct op_call *c, const struct shape *s, void **out,
+		   struct err *e)
+{
+	struct shape whole = *s;
+	size_t lanes = block_lanes();
+	int rc;
+
+	if (!c->make_blocks)
+		return op_alloc(c, 0, DTYPE_F32, s, out, e);
+	whole.dims[1] = (s->dims[1] + (int64_t)lanes - 1) / (int64_t)lanes *
+			(int64_t)lanes;
+	rc = op_alloc(c, 0, DTYPE_F32, &whole, out, e);
+	if (rc < 0)
+		return rc;
+	c->out[0].shape = *s;
+	c->out[0].block = (uint16_t)lanes;
 	return 0;
 }
 

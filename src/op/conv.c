@@ -4,8 +4,8 @@
 
 #include <math.h>
 
+#include "kernel/conv_block.h"
 #include "kernel/conv_fast.h"
-#include "kernel/conv_wide.h"
 #include "kernel/depth.h"
 #include "kernel/gemm.h"
 #include "kernel/winograd2.h"
@@ -114,6 +114,7 @@ int conv_plan(const struct op_call *c, const struct shape *x,
 	if (rc < 0)
 		return rc;
 	spatial_window(&sp, x->dims + 2, s.dims + 2, &out->w);
+	out->x_blocked = out->y_blocked = false;
 	out->batch = (size_t)x->dims[0];
 	out->groups = (size_t)groups;
 	out->in_channels = (size_t)x->dims[1];
@@ -150,19 +151,31 @@ struct conv_way {
 	void (*run)(const struct kernel *k, const struct conv *v,
 		    const float *x, const float *weights,
 		    const struct finish *finish, float *y, float *scratch);
+	unsigned (*blocks)(const struct conv *v); /* op_blocks; NULL: none */
 };
+
+static unsigned depth_blocks(const struct conv *v)
+{
+	return depth_takes(v) ? OP_TAKES_BLOCKS | OP_MAKES_BLOCKS : 0;
+}
+
+static unsigned dense_blocks(const struct conv *v)
+{
+	return OP_MAKES_BLOCKS | (conv_block_takes(v) ? OP_TAKES_BLOCKS : 0);
+}
 
 /* The first that has it; NULL: none. */
 static const struct conv_way *choose_way(const struct conv *v)
 {
 	static const struct conv_way ways[] = {
-		{depth_has, NULL, NULL, depth_scratch, depth_run},
+		{depth_has, depth_form_size, depth_form, depth_scratch,
+		 depth_run, depth_blocks},
 		{winograd4_has, winograd4_form_size, winograd4_form,
 		 winograd4_scratch, winograd4_run},
 		{winograd2_has, winograd2_form_size, winograd2_form,
 		 winograd2_scratch, winograd2_run},
-		{conv_wide_has, conv_wide_form_size, conv_wide_form,
-		 conv_wide_scratch, conv_wide_run},
+		{conv_block_has, conv_block_form_size, conv_block_form,
+		 conv_block_scratch, conv_block_run, dense_blocks},
 		{conv_fast_has, NULL, NULL, conv_fast_scratch, conv_fast_run},
 	};
 
@@ -210,7 +223,7 @@ static int get_weights(struct op_call *c, const struct conv *v,
 	return rc;
 }
 
-static int run_fast(struct op_call *c, const struct conv *v,
+static int run_fast(struct op_call *c, struct conv *v,
 		    const struct conv_way *way, const struct shape *out,
 		    struct err *e)
 {
@@ -220,6 +233,8 @@ static int run_fast(struct op_call *c, const struct conv *v,
 	void *y, *scratch;
 	int rc = check_bias(c, v->out_channels, e);
 
+	v->x_blocked = c->in[0].block > 0;
+	v->y_blocked = c->make_blocks;
 	if (rc == 0)
 		rc = op_in_f32(c, 0, &x, e);
 	if (rc == 0)
@@ -229,7 +244,8 @@ static int run_fast(struct op_call *c, const struct conv *v,
 	if (rc == 0)
 		rc = op_join(c, &finish, e);
 	if (rc == 0)
-		rc = op_out_as(c, 0, c->in[0].dtype, out, &y, e);
+		rc = v->y_blocked ? op_alloc_image(c, out, &y, e)
+				  : op_out_as(c, 0, c->in[0].dtype, out, &y, e);
 	if (rc == 0)
 		rc = op_temp_array(c, way->scratch(k, v), sizeof(float),
 				   &scratch, e);
@@ -267,18 +283,32 @@ static int get_operands(struct op_call *c, const struct conv *v,
 	return rc;
 }
 
+/* How the call will be done, from types and shapes; NULL: by none of these. */
+static const struct conv_way *ask_way(struct op_call *c, struct conv *v)
+{
+	*v = (struct conv){.type = NUM_F32};
+	if (c->in[0].dtype != DTYPE_F32 || !shape_is_known(op_shape(c, 0)) ||
+	    !shape_is_known(op_shape(c, 1)) ||
+	    conv_plan(c, op_shape(c, 0), op_shape(c, 1), v, NULL) < 0)
+		return NULL;
+	return choose_way(v);
+}
+
 static unsigned leads_conv(struct op_call *c)
 {
-	struct conv v = {.type = NUM_F32};
-	bool can =
-		c->in[0].dtype == DTYPE_F32 && shape_is_known(op_shape(c, 0)) &&
-		shape_is_known(op_shape(c, 1)) &&
-		conv_plan(c, op_shape(c, 0), op_shape(c, 1), &v, NULL) == 0 &&
-		choose_way(&v);
+	struct conv v;
 
-	return can ? 1u << OP_STAGE_AFFINE | 1u << OP_STAGE_ADD |
-			       1u << OP_STAGE_LIMIT
-		   : 0;
+	return ask_way(c, &v) ? 1u << OP_STAGE_AFFINE | 1u << OP_STAGE_ADD |
+					1u << OP_STAGE_LIMIT
+			      : 0;
+}
+
+static unsigned blocks_conv(struct op_call *c)
+{
+	struct conv v;
+	const struct conv_way *way = ask_way(c, &v);
+
+	return way && way->blocks ? way->blocks(&v) : 0;
 }
 
 static int eval_conv(struct op_call *c, struct err *e)
@@ -426,7 +456,7 @@ static int eval_conv_transpose(struct op_call *c, struct err *e)
 
 const struct op ops_conv[] = {
 	{ONNX, "Conv", 1, 2, 3, 1, 1, OP_WRITES_ALL | OP_LATE_INPUT_1, 0,
-	 infer_conv, eval_conv, .leads = leads_conv},
+	 infer_conv, eval_conv, .leads = leads_conv, .blocks = blocks_conv},
 	{ONNX, "ConvTranspose", 1, 2, 3, 1, 1, 0, 0, infer_conv_transpose,
 	 eval_conv_transpose},
 	{0},

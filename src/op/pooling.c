@@ -87,27 +87,67 @@ static double norm_of(const struct op_call *c)
 	return (double)op_attr_int(c, "p", 2);
 }
 
-/* True when the kernel for planes of their own did it, or rc < 0. */
-static bool pool_fast(struct op_call *c, const struct pooling_plan *v,
-		      size_t planes, const void *x, void *y, int *rc,
-		      struct err *e)
+/* The extents of windows and results. */
+static int plan_pool(struct op_call *c, struct pooling_plan *v, struct shape *s,
+		     struct err *e)
 {
-	struct conv d = {.type = v->type,
-			 .w = v->w,
-			 .batch = 1,
-			 .groups = planes,
-			 .in_channels = planes,
-			 .out_channels = planes};
+	const struct shape *x = op_shape(c, 0);
+	struct spatial sp;
+	int rc = pool_shape(c, &sp, s, e);
+
+	if (rc == 0 && x->rank > 5)
+		return op_unsupported(c, e, "more than 3 spatial extents");
+	if (rc == 0)
+		rc = check_type(c, v, e);
+	if (rc < 0)
+		return rc;
+	spatial_window(&sp, x->dims + 2, s->dims + 2, &v->w);
+	for (int32_t i = 0; i < sp.n; i++)
+		v->pad_end[3 - sp.n + i] = (ptrdiff_t)sp.end[i];
+	return 0;
+}
+
+/* True when the kernel for planes of their own does it. */
+static bool is_fast(const struct op_call *c, const struct pooling_plan *v,
+		    struct conv *d)
+{
+	const struct shape *x = op_shape(c, 0);
+
+	*d = (struct conv){.type = v->type,
+			   .w = v->w,
+			   .batch = (size_t)x->dims[0],
+			   .groups = (size_t)x->dims[1],
+			   .in_channels = (size_t)x->dims[1],
+			   .out_channels = (size_t)x->dims[1],
+			   .x_blocked = c->in[0].block > 0,
+			   .y_blocked = c->make_blocks};
+	return v->kind == POOLING_MAX && !op_wants(c, 1) && depth_has(d);
+}
+
+static int pool_fast(struct op_call *c, const struct conv *d, const void *x,
+		     void *y, struct err *e)
+{
 	struct finish none = {.lo = -INFINITY, .hi = INFINITY};
 	void *scratch;
+	int rc = op_temp_array(c, depth_scratch(&c->env->kernel, d),
+			       sizeof(float), &scratch, e);
 
-	if (v->kind != POOLING_MAX || op_wants(c, 1) || !depth_has(&d))
-		return false;
-	*rc = op_temp_array(c, depth_scratch(&c->env->kernel, &d),
-			    sizeof(float), &scratch, e);
-	if (*rc == 0)
-		depth_run(&c->env->kernel, &d, x, NULL, &none, y, scratch);
-	return true;
+	if (rc == 0)
+		depth_run(&c->env->kernel, d, x, NULL, &none, y, scratch);
+	return rc;
+}
+
+static unsigned blocks_pool(struct op_call *c)
+{
+	struct pooling_plan v = {.kind = (enum pooling)c->op->arg};
+	struct conv d;
+	struct shape s;
+
+	if (c->in[0].dtype != DTYPE_F32 || !shape_is_known(op_shape(c, 0)) ||
+	    plan_pool(c, &v, &s, NULL) < 0 || !is_fast(c, &v, &d) ||
+	    !depth_takes(&d))
+		return 0;
+	return OP_TAKES_BLOCKS | OP_MAKES_BLOCKS;
 }
 
 static int eval_pool(struct op_call *c, struct err *e)
@@ -118,32 +158,27 @@ static int eval_pool(struct op_call *c, struct err *e)
 		.p = norm_of(c),
 		.column_major = op_attr_int(c, "storage_order", 0) != 0,
 	};
-	const struct shape *x = op_shape(c, 0);
-	struct spatial sp;
+	struct conv d;
 	const void *in;
 	struct shape s;
 	void *out, *indices = NULL;
-	int rc = pool_shape(c, &sp, &s, e);
+	int rc = plan_pool(c, &v, &s, e);
 
-	if (rc == 0 && x->rank > 5)
-		return op_unsupported(c, e, "more than 3 spatial extents");
-	if (rc == 0)
-		rc = check_type(c, &v, e);
 	if (rc == 0)
 		rc = op_data_as(c, 0, op_compute_type(c->in[0].dtype), &in, e);
 	if (rc == 0)
-		rc = op_out_as(c, 0, c->in[0].dtype, &s, &out, e);
+		rc = c->make_blocks
+			     ? op_alloc_image(c, &s, &out, e)
+			     : op_out_as(c, 0, c->in[0].dtype, &s, &out, e);
 	if (rc == 0 && op_wants(c, 1))
 		rc = op_alloc(c, 1, DTYPE_I64, &s, &indices, e);
 	if (rc < 0)
 		return rc;
-	spatial_window(&sp, x->dims + 2, s.dims + 2, &v.w);
-	for (int32_t i = 0; i < sp.n; i++)
-		v.pad_end[3 - sp.n + i] = (ptrdiff_t)sp.end[i];
-	if (!pool_fast(c, &v, shape_span(x, 0, 2), in, out, &rc, e))
-		pooling_run(&c->env->kernel, &v, shape_span(x, 0, 2), in, out,
-			    indices);
-	return rc;
+	if (is_fast(c, &v, &d))
+		return pool_fast(c, &d, in, out, e);
+	pooling_run(&c->env->kernel, &v, shape_span(op_shape(c, 0), 0, 2), in,
+		    out, indices);
+	return 0;
 }
 
 /* ---- MaxUnpool ---- */
@@ -249,7 +284,7 @@ static int eval_unpool(struct op_call *c, struct err *e)
 #define POOL(type, since, max_out, kind)                                  \
 	{                                                                 \
 		ONNX, type, since, 1, 1, 1, max_out, OP_WRITES_ALL, kind, \
-			infer_pool, eval_pool                             \
+			infer_pool, eval_pool, .blocks = blocks_pool      \
 	}
 
 const struct op ops_pooling[] = {

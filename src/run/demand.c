@@ -70,8 +70,8 @@ static bool is_done(const struct demand *d, const struct node *n)
 	for (k = 0; k < n->nout; k++) {
 		value_id v = n->out[k];
 
-		if (v != NO_VALUE && d->plan->uses[v] && !d->plan->held[v] &&
-		    !d->r->slots[v].value.t.data)
+		if (v != NO_VALUE && d->plan->uses[v] &&
+		    !d->plan->held[v].data && !d->r->slots[v].value.t.data)
 			return false;
 	}
 	return true;
@@ -81,12 +81,9 @@ static void hold_outputs(struct demand *d, const struct node *n)
 {
 	uint32_t k;
 
-	for (k = 0; k < n->nout; k++) {
-		value_id v = n->out[k];
-
-		if (v != NO_VALUE && d->r->slots[v].value.t.data)
-			plan_hold(d->plan, v, d->r->slots[v].value.t.data);
-	}
+	for (k = 0; k < n->nout; k++)
+		if (n->out[k] != NO_VALUE)
+			plan_hold(d->plan, n->out[k]);
 }
 
 /*
@@ -120,13 +117,20 @@ static int claim(struct demand *d, struct job *j, struct err *e)
 	return 0;
 }
 
+static void use_held(const struct plan *p, value_id v, struct tensor *t)
+{
+	if (!p->held[v].data)
+		return;
+	t->data = p->held[v].data;
+	t->block = p->held[v].block;
+}
+
 /* engine.lock held.  The value as far as it is here; data may stay NULL. */
 static struct tensor peek(const struct demand *d, value_id v)
 {
 	struct tensor t = d->r->slots[v].value.t;
 
-	if (d->plan->held[v])
-		t.data = d->plan->held[v];
+	use_held(d->plan, v, &t);
 	return tensor_ref(&t);
 }
 
@@ -159,6 +163,41 @@ static int load_input(struct demand *d, node_id id, uint32_t k,
 	if (k == 1 && d->plan->forms[id])
 		return 0;
 	return load_value(d, d->r->g->nodes[id].in[k], late, t, e);
+}
+
+/* Whether input k lies in blocks when the node's operator begins. */
+static bool takes_blocks(const struct demand *d, node_id id, uint32_t k,
+			 const struct tensor *t)
+{
+	struct question q;
+
+	return k == 0 && t->block && d->r->prog->ops[id]->blocks &&
+	       group_ask(d->r, id, &q) &&
+	       q.call.op->blocks(&q.call) & OP_TAKES_BLOCKS;
+}
+
+/* Inputs of a node that begins: as its operator takes them. */
+static int turn_inputs(struct demand *d, node_id id, struct tensor *in,
+		       struct err *e)
+{
+	const struct node *n = &d->r->g->nodes[id];
+	int rc = 0;
+
+	for (uint32_t k = 0; rc == 0 && k < n->nin; k++)
+		if (in[k].block && !takes_blocks(d, id, k, &in[k]))
+			rc = layout_turn(d->r->en, &d->env.base.kernel, &in[k],
+					 false, e);
+	return rc;
+}
+
+static int turn_captures(struct demand *d, const struct job *j, struct err *e)
+{
+	int rc = 0;
+
+	for (uint32_t k = 0; rc == 0 && k < j->n->ncaptures; k++)
+		rc = layout_turn(d->r->en, &d->env.base.kernel, &j->captures[k],
+				 false, e);
+	return rc;
 }
 
 /* Which subgraphs will run; REPLAN when that was not known yet. */
@@ -228,6 +267,10 @@ static int gather(struct demand *d, struct job *j, struct err *e)
 			rc = load_value(d, n->captures[k], false,
 					&j->captures[k], e);
 	}
+	if (rc == 0)
+		rc = turn_inputs(d, j->id, j->in, e);
+	if (rc == 0)
+		rc = turn_captures(d, j, e);
 	return rc;
 }
 
@@ -240,6 +283,14 @@ static void publish_node(struct run *r, node_id i, const struct job *j)
 	s->seconds = j ? j->seconds : 0;
 	s->form_seconds = j ? j->form_seconds : 0;
 	s->nbytes = 0;
+}
+
+/* Without what fills up blocks. */
+static uint64_t result_nbytes(const struct tensor *t)
+{
+	uint64_t n;
+
+	return t->block && tensor_nbytes(t, &n) ? n : t->data->size;
 }
 
 /* engine.lock held. */
@@ -259,7 +310,7 @@ static void publish(struct demand *d, struct job *j)
 		if (j->n->out[k] == NO_VALUE)
 			continue;
 		slot = &r->slots[j->n->out[k]];
-		s->nbytes += j->out[k].data->size;
+		s->nbytes += result_nbytes(&j->out[k]);
 		if (slot->is_given || slot->value.t.data)
 			continue;
 		if (!shape_equal(&slot->value.t.shape, &j->out[k].shape) ||
@@ -331,6 +382,7 @@ static int gather_member(struct demand *d, const struct group *g, uint32_t m,
 {
 	const struct node *n = &d->r->g->nodes[g->nodes[m]];
 	struct tensor *in = calloc((size_t)n->nin + 1, sizeof(*in));
+	bool like_result;
 	uint32_t k;
 	int rc = 0;
 
@@ -360,6 +412,14 @@ static int gather_member(struct demand *d, const struct group *g, uint32_t m,
 	for (k = 0; rc == 0 && k < n->nin; k++)
 		if (m == 0 || k != g->flow[m])
 			rc = load_input(d, g->nodes[m], k, &in[k], e);
+	if (rc == 0 && m == 0)
+		return turn_inputs(d, g->nodes[0], in, e);
+	like_result = d->env.make_blocks &&
+		      layout_adds(d->r, g->nodes[m], g->flow[m]);
+	for (k = 0; rc == 0 && k < n->nin; k++)
+		if (k != g->flow[m])
+			rc = layout_turn(d->r->en, &d->env.base.kernel, &in[k],
+					 like_result, e);
 	return rc;
 }
 
@@ -406,6 +466,8 @@ static int evaluate(struct demand *d, struct job *j, struct err *e)
 	int rc;
 
 	d->env.base.form_seconds = 0;
+	d->env.make_blocks = j->n->nout > 0 && j->n->out[0] != NO_VALUE &&
+			     d->plan->blocked[j->n->out[0]];
 	j->in = calloc((size_t)j->n->nin + 1, sizeof(*j->in));
 	j->captures = calloc((size_t)j->n->ncaptures + 1, sizeof(*j->captures));
 	j->out = calloc((size_t)j->n->nout + 1, sizeof(*j->out));
@@ -473,7 +535,7 @@ static bool take(struct run *r, value_id v, const struct plan *p,
 	struct tensor t = s->value.t;
 
 	if (!t.data && p && p->generation == r->generation)
-		t.data = p->held[v];
+		use_held(p, v, &t);
 	if (!t.data)
 		return false;
 	if (s->value.is_listed)
@@ -586,13 +648,15 @@ int run_demand(struct run *r, value_id v, const atomic_bool *cancel,
 		return rc;
 	if (v >= r->g->nvalues)
 		return demand_inner(r, v, cancel, out, e);
-	if (take_without_plan(r, v, out))
-		return 0;
 	exec_env_init(&d.env, r->en, r->prog, cancel);
+	if (take_without_plan(r, v, out))
+		return layout_show(r, v, &d.env.base.kernel, out, e);
 	rc = plan_new(r, &d.plan, &why);
 	if (rc == 0)
 		rc = plan_and_run(&d, v, out, &why);
 	plan_free(d.plan);
+	if (rc == 0 && out->block)
+		rc = layout_show(r, v, &d.env.base.kernel, out, &why);
 	end_demand(r, rc, &why);
 	if (rc < 0 && e)
 		*e = why;

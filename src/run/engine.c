@@ -100,6 +100,7 @@ static bool drop_oldest(struct engine *en)
 		if (atomic_load(&c->t.data->refs) == 1) {
 			victim = c->t.data;
 			c->t.data = NULL;
+			c->t.block = 0;
 			cache_remove(en, c);
 		}
 	pthread_mutex_unlock(&en->lock);

@@ -135,6 +135,7 @@ struct exec_env {
 	uint64_t constants;
 	struct op_call *followers;
 	size_t nfollowers;
+	bool make_blocks;
 	struct trace *trace; /* NULL: nobody */
 	unsigned depth;	     /* of the subgraph that is being inferred */
 };
@@ -198,6 +199,12 @@ int infer_graph(struct op_env *base, const struct op_call *c,
 		struct tensor *out, size_t nout, struct err *e);
 
 /* plan.c */
+/* A value's data while a plan needs it. */
+struct held {
+	struct blob *data; /* owned */
+	uint16_t block;	   /* as tensor.block */
+};
+
 struct plan {
 	struct run *run;
 	uint64_t generation;
@@ -205,8 +212,8 @@ struct plan {
 	uint32_t nnodes;
 	/* Per value: how many nodes of the plan have still to read it. */
 	uint32_t *uses;
-	/* Per value: kept alive while uses is not 0.  Owned. */
-	struct blob **held;
+	struct held *held; /* per value, while uses is not 0 */
+	bool *blocked;	   /* per value: to be made in blocks of channels */
 	/*
 	 * Per node: what it made of its constant input 1 in an earlier run,
 	 * which then is not computed again.  Owned.
@@ -231,6 +238,13 @@ bool plan_is_constant(const struct run *r, value_id v);
 /* True when a subgraph in the mask reads capture k. */
 bool plan_reads_capture(const struct node *n, uint32_t k, uint64_t mask);
 /* group.c */
+/* A call to ask with: types and shapes as far as they are known, no data. */
+struct question {
+	struct op_call call;
+	struct tensor in[8], out[1];
+};
+/* False for what is no operator of a few inputs and one output. */
+bool group_ask(const struct run *r, node_id i, struct question *q);
 /* Who alone reads each node's output; NULL: out of memory. */
 struct follower *group_followers(const struct graph *g);
 /*
@@ -241,8 +255,21 @@ void group_plan(struct plan *p, bool *wanted);
 /* The group that ends with this node; n is 1 for a node alone. */
 void group_of(const struct plan *p, node_id tail, struct group *out);
 
+/* layout.c */
+/* Fills p->blocked.  engine.lock held. */
+int layout_plan(struct plan *p, struct err *e);
+/* Whether node i, in a group, adds as much as there is. */
+bool layout_adds(const struct run *r, node_id i, uint32_t flow);
+/* Makes t, which is owned, lie row by row or in blocks. */
+int layout_turn(struct engine *en, const struct kernel *k, struct tensor *t,
+		bool blocked, struct err *e);
+/* Makes t, a value of the run, lie row by row; there, too. */
+int layout_show(struct run *r, value_id v, const struct kernel *k,
+		struct tensor *t, struct err *e);
+
 /* plan.c */
-void plan_hold(struct plan *p, value_id v, struct blob *b);
+/* engine.lock held.  Keeps what is in the value's slot. */
+void plan_hold(struct plan *p, value_id v);
 void plan_release_inputs(struct plan *p, const struct node *n);
 
 /* exec.c */

@@ -199,6 +199,7 @@ static int env_run_graph(struct op_env *base, const struct op_call *c,
 		return rc;
 	env->constants = 0;
 	env->nfollowers = 0;
+	env->make_blocks = false;
 	f.values = calloc((size_t)g->nvalues + 1, sizeof(*f.values));
 	if (!f.values)
 		return err_nomem(e, g->nvalues * sizeof(*f.values));
@@ -254,7 +255,7 @@ static int check_outputs(const struct node *n, struct tensor *out,
 		if (!out[i].data)
 			rc = err_set(e, EIO, "node %s: output %u was not made",
 				     n->name, i);
-		else
+		else if (!out[i].block)
 			rc = tensor_check(&out[i], e);
 		if (rc < 0)
 			return rc;
@@ -275,6 +276,7 @@ int exec_eval(struct exec_env *env, const struct op *op, const struct node *n,
 		.constants = env->constants,
 		.followers = env->followers,
 		.nfollowers = env->nfollowers,
+		.make_blocks = env->make_blocks,
 		.in = in,
 		.out = out,
 		.captures = captures,

@@ -49,13 +49,7 @@ struct follower *group_followers(const struct graph *g)
 	return next;
 }
 
-/* A call to ask with: types and shapes as far as they are known, no data. */
-struct question {
-	struct op_call call;
-	struct tensor in[8], out[1];
-};
-
-static bool ask(const struct run *r, node_id i, struct question *q)
+bool group_ask(const struct run *r, node_id i, struct question *q)
 {
 	const struct node *n = &r->g->nodes[i];
 	uint32_t k;
@@ -92,7 +86,7 @@ static node_id follow(const struct plan *p, const bool *wanted, node_id i,
 	if (f->node == NO_NODE || !wanted[f->node] ||
 	    p->leads[f->node] != NO_NODE || p->uses[v] != 1 ||
 	    r->slots[v].value.t.data || !r->prog->ops[f->node]->join ||
-	    !ask(r, f->node, &q))
+	    !group_ask(r, f->node, &q))
 		return NO_NODE;
 	s = r->prog->ops[f->node]->join(&q.call, f->flow, NULL, NULL);
 	if (s <= *stage || !(stages >> s & 1))
@@ -106,7 +100,7 @@ static unsigned find_stages(const struct run *r, node_id i)
 {
 	struct question q;
 
-	if (!r->prog->ops[i]->leads || !ask(r, i, &q))
+	if (!r->prog->ops[i]->leads || !group_ask(r, i, &q))
 		return 0;
 	return r->prog->ops[i]->leads(&q.call);
 }

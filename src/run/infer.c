@@ -101,6 +101,7 @@ static void publish_type(struct run *r, value_id id, struct tensor *t,
 		s->blocked = blocked;
 	if (!s->is_given && !s->value.t.data) {
 		s->value.t = *t;
+		s->value.t.block = 0;
 		t->data = NULL;
 	}
 	pthread_mutex_unlock(&r->en->lock);
@@ -270,6 +271,7 @@ static void forget_node(struct run *r, uint32_t i, bool *dirty)
 		cache_remove(r->en, &s->value);
 		blob_unref(s->value.t.data);
 		s->value.t.data = NULL;
+		s->value.t.block = 0;
 		s->version++;
 	}
 }

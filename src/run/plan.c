@@ -23,7 +23,8 @@ int plan_new(struct run *r, struct plan **out, struct err *e)
 	p->branches = calloc(nnodes, sizeof(*p->branches));
 	p->leads = calloc(nnodes, sizeof(*p->leads));
 	p->forms = calloc(nnodes, sizeof(*p->forms));
-	if (!p->forms || !p->leads || !p->nodes || !p->uses || !p->held ||
+	p->blocked = calloc(nvalues, sizeof(*p->blocked));
+	if (!p->blocked || !p->forms || !p->leads || !p->nodes || !p->uses || !p->held ||
 	    !p->branches) {
 		plan_free(p);
 		return err_nomem(e, nvalues * sizeof(*p->held));
@@ -37,8 +38,8 @@ static void drop_held(struct plan *p)
 	uint32_t i;
 
 	for (i = 0; i < p->run->g->nvalues; i++) {
-		blob_unref(p->held[i]);
-		p->held[i] = NULL;
+		blob_unref(p->held[i].data);
+		p->held[i].data = NULL;
 	}
 	for (i = 0; i < p->run->g->nnodes; i++) {
 		blob_unref(p->forms[i]);
@@ -55,6 +56,7 @@ void plan_free(struct plan *p)
 	free(p->nodes);
 	free(p->uses);
 	free(p->held);
+	free(p->blocked);
 	free(p->branches);
 	free(p->leads);
 	free(p->forms);
@@ -86,10 +88,12 @@ bool plan_reads_capture(const struct node *n, uint32_t k, uint64_t mask)
 	return false;
 }
 
-void plan_hold(struct plan *p, value_id v, struct blob *b)
+void plan_hold(struct plan *p, value_id v)
 {
-	if (p->uses[v] && !p->held[v])
-		p->held[v] = blob_ref(b);
+	const struct tensor *t = &p->run->slots[v].value.t;
+
+	if (p->uses[v] && !p->held[v].data && t->data)
+		p->held[v] = (struct held){blob_ref(t->data), t->block};
 }
 
 static void release(struct plan *p, value_id v)
@@ -97,8 +101,8 @@ static void release(struct plan *p, value_id v)
 	if (v == NO_VALUE || p->uses[v] == 0)
 		return;
 	if (--p->uses[v] == 0) {
-		blob_unref(p->held[v]);
-		p->held[v] = NULL;
+		blob_unref(p->held[v].data);
+		p->held[v].data = NULL;
 	}
 }
 
@@ -238,7 +242,7 @@ static int want_value(struct search *s, value_id id, struct err *e)
 	const struct value *v = &r->g->values[id];
 
 	if (r->slots[id].value.t.data) {
-		plan_hold(s->plan, id, r->slots[id].value.t.data);
+		plan_hold(s->plan, id);
 		return 0;
 	}
 	if (v->param)
@@ -264,7 +268,7 @@ static int search(struct search *s, value_id v, struct err *e)
 	for (i = 0; i < p->run->g->nnodes; i++)
 		if (s->wanted[i])
 			p->nodes[p->nnodes++] = i;
-	return 0;
+	return layout_plan(p, e);
 }
 
 int plan_make(struct plan *p, value_id v, struct err *e)
@@ -280,6 +284,7 @@ int plan_make(struct plan *p, value_id v, struct err *e)
 
 	drop_held(p);
 	memset(p->uses, 0, ((size_t)g->nvalues + 1) * sizeof(*p->uses));
+	memset(p->blocked, 0, ((size_t)g->nvalues + 1) * sizeof(*p->blocked));
 	p->nnodes = 0;
 	if (p->generation != p->run->generation)
 		memset(p->branches, 0,

@@ -121,6 +121,7 @@ static int load_weight(struct engine *en, const struct param *param,
 		*out = tensor_ref(&t);
 		return 0;
 	}
+	out->block = 0;
 	rc = engine_alloc(en, t.data->size, &out->data, &data, e);
 	if (rc < 0)
 		return rc;

@@ -173,6 +173,7 @@ static int replace(struct run *r, value_id v, struct tensor *t, struct err *e)
 	cache_remove(r->en, &s->value);
 	old = s->value.t;
 	s->value.t = t ? *t : (struct tensor){.shape = shape_unknown()};
+	s->value.t.block = 0;
 	s->is_given = t != NULL;
 	s->version++;
 	s->blocked = NO_NODE;

@@ -5,8 +5,9 @@
  */
 #include <string.h>
 
+#include "kernel/block.h"
+#include "kernel/conv_block.h"
 #include "kernel/conv_fast.h"
-#include "kernel/conv_wide.h"
 #include "kernel/depth.h"
 #include "kernel/product.h"
 #include "kernel/winograd2.h"
@@ -199,14 +200,77 @@ static const struct formed {
 		     const float *weights, float *form);
 	size_t (*scratch)(const struct kernel *k, const struct conv *v);
 	run_fn *run;
+	/* Takes blocks; NULL: knows none.  Makes them, if any. */
+	bool (*takes)(const struct conv *v);
+	bool always_makes;
 } formed[] = {
+	{depth_has, depth_form_size, depth_form, depth_scratch, depth_run,
+	 depth_takes, false},
 	{winograd4_has, winograd4_form_size, winograd4_form, winograd4_scratch,
 	 winograd4_run},
 	{winograd2_has, winograd2_form_size, winograd2_form, winograd2_scratch,
 	 winograd2_run},
-	{conv_wide_has, conv_wide_form_size, conv_wide_form, conv_wide_scratch,
-	 conv_wide_run},
+	{conv_block_has, conv_block_form_size, conv_block_form,
+	 conv_block_scratch, conv_block_run, conv_block_takes, true},
 };
+
+/* ---- blocks ---- */
+static float *packed(const struct kernel *k, const struct images *i,
+		     const float *x)
+{
+	float *b = malloc(block_size(i) * sizeof(*b));
+
+	block_pack(k, i, x, b);
+	return b;
+}
+
+/* The same bits, whichever of x and y are blocks. */
+static void check_blocks(const struct conv *plain_conv, const struct formed *w,
+			 const float *x, const float *form)
+{
+	struct conv v = *plain_conv;
+	struct images in = {v.batch, v.in_channels, window_in(&v.w)};
+	struct images out = {v.batch, v.out_channels, window_out(&v.w)};
+	size_t n = v.batch * v.out_channels * window_out(&v.w);
+	struct pool *pool = pool_new(2);
+	struct kernel k = {.pool = pool};
+	float *add = naive_floats(n, 8), *bias = naive_floats(n, 9);
+	float *want = malloc(n * sizeof(*want)),
+	      *got = malloc(n * sizeof(*got));
+	float *y = malloc((block_size(&out) + 1) * sizeof(*y));
+	float *bx = packed(&k, &in, x), *badd = packed(&k, &out, add);
+
+	for (int way = 0; way < 4; way++) {
+		struct finish f = {.row_bias = bias, .lo = 0, .hi = 0.5f};
+		float *room;
+
+		v.x_blocked = way & 1;
+		v.y_blocked = way & 2;
+		if (v.x_blocked && !w->takes(&v))
+			continue;
+		if (v.y_blocked && !w->always_makes && !w->takes(&v))
+			continue;
+		f.add = v.y_blocked ? badd : add;
+		room = malloc((w->scratch(&k, &v) + 1) * sizeof(*room));
+		w->run(&k, &v, v.x_blocked ? bx : x, form, &f, y, room);
+		if (v.y_blocked)
+			block_unpack(&k, &out, y, got);
+		else
+			memcpy(got, y, n * sizeof(*got));
+		if (way == 0)
+			memcpy(want, got, n * sizeof(*got));
+		CHECK_INT(memcmp(want, got, n * sizeof(*got)), 0);
+		free(room);
+	}
+	free(add);
+	free(bias);
+	free(want);
+	free(got);
+	free(y);
+	free(bx);
+	free(badd);
+	pool_free(pool);
+}
 
 static void check_shape(const struct shape2 *s)
 {
@@ -219,7 +283,6 @@ static void check_shape(const struct shape2 *s)
 				2);
 
 	if (depth_has(&v)) {
-		check_conv(s, depth_run, depth_scratch(&k, &v), x, w, w);
 		check_conv(s, depth_run, depth_scratch(&k, &v), x, NULL, NULL);
 	} else {
 		CHECK(conv_fast_has(&v));
@@ -235,6 +298,8 @@ static void check_shape(const struct shape2 *s)
 		formed[i].form(&k, &v, w, form);
 		check_conv(s, formed[i].run, formed[i].scratch(&k, &v), x, w,
 			   form);
+		if (formed[i].takes)
+			check_blocks(&v, &formed[i], x, form);
 		free(form);
 	}
 	free(x);
@@ -269,6 +334,9 @@ static void check_convs(void)
 		{1, 16, 16, 16, 14, 3, 2, 1, 1},
 		{1, 40, 40, 40, 11, 5, 2, 2, 3},
 		{1, 9, 9, 9, 70, 3, 2, 1, 1},
+		{2, 1, 37, 52, 11, 1, 2, 1, 0},
+		{1, 1, 33, 40, 10, 3, 2, 1, 1},
+		{2, 1, 18, 130, 13, 5, 1, 2, 3},
 	};
 
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
