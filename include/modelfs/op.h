@@ -59,9 +59,9 @@ struct op {
 	/* Computes; all shapes are known.  EINVAL, EOPNOTSUPP, EFBIG, EINTR. */
 	int (*eval)(struct op_call *c, struct err *e);
 	/*
-	 * Optional: which of the node's subgraphs eval will run, as a mask over
-	 * its graph attributes in order, once the explicit inputs are there.
-	 * Only what these capture is then computed.
+	 * Optional: which of the node's subgraphs eval will run, as a mask
+	 * (number k is bit k % 64), once the explicit inputs are there.  Only
+	 * what these capture is then computed.
 	 */
 	int (*branches)(struct op_call *c, uint64_t *mask, struct err *e);
 	/*

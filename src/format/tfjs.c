@@ -408,18 +408,13 @@ static int read_model(struct tf *t, struct err *e)
 static int read(const struct input *in, struct model *m, struct err *e)
 {
 	struct source *src = in->file ? source_ref(in->file) : NULL;
-	struct tf t = {
-		.m = m, .in = in, .names = map_new(), .params = map_new()};
-	int rc = t.names && t.params ? 0 : err_nomem(e, 0);
+	int rc = 0;
 
-	if (rc == 0 && !src)
+	if (!src)
 		rc = input_sibling(in, "model.json", 10, &src, e);
-	t.src = src;
 	if (rc == 0)
-		rc = read_model(&t, e);
+		rc = tf_run(in, src, m, read_model, e);
 	source_unref(src);
-	map_free(t.names);
-	map_free(t.params);
 	return rc;
 }
 

@@ -23,19 +23,6 @@ static int scalar(struct op_call *c, enum dtype t, const void *v,
 	return 0;
 }
 
-static int truth(struct op_call *c, const struct tensor *t, bool *out,
-		 struct err *e)
-{
-	uint64_t n;
-	const uint8_t *p = t->data ? blob_bytes(t->data) : NULL;
-
-	if (t->dtype != DTYPE_BOOL || !p || !shape_nelems(&t->shape, &n) ||
-	    n != 1)
-		return op_invalid(c, e, "a condition that is no boolean");
-	*out = *p != 0;
-	return 0;
-}
-
 /* ---- If ---- */
 static const struct graph *branch(const struct op_call *c, bool yes)
 {
@@ -47,7 +34,7 @@ static int if_branches(struct op_call *c, uint64_t *mask, struct err *e)
 	const struct graph *taken;
 	unsigned k = 0;
 	bool yes;
-	int rc = truth(c, &c->in[0], &yes, e);
+	int rc = subgraph_truth(c, &c->in[0], &yes, e);
 
 	if (rc < 0)
 		return rc;
@@ -70,7 +57,7 @@ static int eval_if(struct op_call *c, struct err *e)
 	const struct graph *g;
 	struct tensor *out;
 	bool yes;
-	int rc = truth(c, &c->in[0], &yes, e);
+	int rc = subgraph_truth(c, &c->in[0], &yes, e);
 
 	if (rc < 0)
 		return rc;
@@ -157,7 +144,7 @@ static int loop_step(struct op_call *c, struct loop *l, int64_t i, bool *go_on,
 		rc = subgraph_run(c, l->body, l->args, 2 + l->nstate,
 				  l->results, 1 + l->nstate + l->nscan, e);
 	if (rc == 0)
-		rc = truth(c, &l->results[0], go_on, e);
+		rc = subgraph_truth(c, &l->results[0], go_on, e);
 	if (rc < 0)
 		return rc;
 	tensor_drop(&l->results[0]);
@@ -199,7 +186,7 @@ static int eval_loop(struct op_call *c, struct err *e)
 	int rc = op_scalar_int(c, 0, INT64_MAX, &trips, e);
 
 	if (rc == 0 && op_has(c, 1))
-		rc = truth(c, &c->in[1], &go_on, e);
+		rc = subgraph_truth(c, &c->in[1], &go_on, e);
 	if (rc == 0)
 		rc = loop_init(c, &l, e);
 	for (int64_t i = 0; rc == 0 && go_on && i < trips; i++) {

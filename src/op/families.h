@@ -58,6 +58,9 @@
 	X(softmax)							       \
 	X(string)							       \
 	X(string_match)						       \
+	X(tf_complex)							       \
+	X(tf_control)							       \
+	X(tf_list)							       \
 	X(training)							       \
 	X(unary)							       \
 	X(vision)							       \

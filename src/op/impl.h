@@ -16,6 +16,8 @@
 #define MICROSOFT "com.microsoft"
 /* Ours: what a framework means a little differently (src/README.md). */
 #define MODELFS "modelfs"
+/* TensorFlow's own, where ONNX has nothing like it. */
+#define TF "tf"
 
 /* ---- types ---- */
 /* What a kernel computes in: float32 for smaller floats, itself otherwise. */

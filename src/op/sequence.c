@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* sequence - Sequence… and Optional… operators: tensors as elements. */
-#include "kernel/copy.h"
+#include "op/sequence.h"
 
 #include <stdlib.h>
 
+#include "kernel/copy.h"
 #include "op/impl.h"
 
-/* Output 0: a container of these; borrows them. */
-static int give_items(struct op_call *c, enum dtype kind,
-		      const struct tensor *items, size_t n, struct err *e)
+int sequence_give(struct op_call *c, size_t out, enum dtype kind,
+		  const struct tensor *items, size_t n, struct err *e)
 {
 	struct tensor t = {.dtype = kind};
 	int rc;
@@ -17,17 +17,20 @@ static int give_items(struct op_call *c, enum dtype kind,
 	t.data = blob_items(items, n);
 	if (!t.data)
 		return err_nomem(e, n * sizeof(*items));
-	rc = op_give(c, 0, &t, e);
+	rc = op_give(c, out, &t, e);
 	blob_unref(t.data);
 	return rc;
 }
 
-static int items_of(struct op_call *c, size_t i, const struct tensor **items,
-		    size_t *n, struct err *e)
+int sequence_items(struct op_call *c, size_t i, const struct tensor **items,
+		   size_t *n, struct err *e)
 {
-	*items = c->in[i].data ? blob_get_items(c->in[i].data, n) : NULL;
-	if (c->in[i].dtype < DTYPE_SEQUENCE || (!*items && *n > 0) ||
-	    !c->in[i].data)
+	*n = 0;
+	*items = op_has(c, i) && c->in[i].data
+			 ? blob_get_items(c->in[i].data, n)
+			 : NULL;
+	if (!op_has(c, i) || c->in[i].dtype < DTYPE_SEQUENCE ||
+	    (!*items && *n > 0) || !c->in[i].data)
 		return op_bad_dtype(c, i, e);
 	return 0;
 }
@@ -58,12 +61,12 @@ static int infer_kind(struct op_call *c, struct err *e)
 
 static int eval_empty(struct op_call *c, struct err *e)
 {
-	return give_items(c, DTYPE_SEQUENCE, NULL, 0, e);
+	return sequence_give(c, 0, DTYPE_SEQUENCE, NULL, 0, e);
 }
 
 static int eval_construct(struct op_call *c, struct err *e)
 {
-	return give_items(c, DTYPE_SEQUENCE, c->in, c->nin, e);
+	return sequence_give(c, 0, DTYPE_SEQUENCE, c->in, c->nin, e);
 }
 
 static int eval_insert(struct op_call *c, struct err *e)
@@ -71,7 +74,7 @@ static int eval_insert(struct op_call *c, struct err *e)
 	const struct tensor *items;
 	struct tensor *all;
 	size_t n = 0, at;
-	int rc = items_of(c, 0, &items, &n, e);
+	int rc = sequence_items(c, 0, &items, &n, e);
 
 	if (rc == 0)
 		rc = position(c, 2, n, true, &at, e);
@@ -82,7 +85,7 @@ static int eval_insert(struct op_call *c, struct err *e)
 		return err_nomem(e, n * sizeof(*all));
 	for (size_t i = 0; i <= n; i++)
 		all[i] = i == at ? c->in[1] : items[i - (i > at)];
-	rc = give_items(c, DTYPE_SEQUENCE, all, n + 1, e);
+	rc = sequence_give(c, 0, DTYPE_SEQUENCE, all, n + 1, e);
 	free(all);
 	return rc;
 }
@@ -92,7 +95,7 @@ static int eval_erase(struct op_call *c, struct err *e)
 	const struct tensor *items;
 	struct tensor *rest;
 	size_t n = 0, at;
-	int rc = items_of(c, 0, &items, &n, e);
+	int rc = sequence_items(c, 0, &items, &n, e);
 
 	if (rc == 0)
 		rc = position(c, 1, n, false, &at, e);
@@ -103,7 +106,7 @@ static int eval_erase(struct op_call *c, struct err *e)
 		return err_nomem(e, n * sizeof(*rest));
 	for (size_t i = 0; i + 1 < n; i++)
 		rest[i] = items[i + (i >= at)];
-	rc = give_items(c, DTYPE_SEQUENCE, rest, n - 1, e);
+	rc = sequence_give(c, 0, DTYPE_SEQUENCE, rest, n - 1, e);
 	free(rest);
 	return rc;
 }
@@ -112,7 +115,7 @@ static int eval_at(struct op_call *c, struct err *e)
 {
 	const struct tensor *items;
 	size_t n = 0, at;
-	int rc = items_of(c, 0, &items, &n, e);
+	int rc = sequence_items(c, 0, &items, &n, e);
 
 	if (rc == 0)
 		rc = position(c, 1, n, false, &at, e);
@@ -134,7 +137,7 @@ static int eval_length(struct op_call *c, struct err *e)
 	const struct tensor *items;
 	size_t n = 0;
 	void *out;
-	int rc = items_of(c, 0, &items, &n, e);
+	int rc = sequence_items(c, 0, &items, &n, e);
 
 	if (rc == 0)
 		rc = op_alloc(c, 0, DTYPE_I64, &s, &out, e);
@@ -144,11 +147,10 @@ static int eval_length(struct op_call *c, struct err *e)
 }
 
 /* ---- SplitToSequence ---- */
-/* Elements [at, at + len) of an axis, owned. */
-static int cut(struct op_call *c, int32_t axis, int64_t at, int64_t len,
-	       struct tensor *out, struct err *e)
+int sequence_cut(struct op_call *c, size_t i, int32_t axis, int64_t at,
+		 int64_t len, struct tensor *out, struct err *e)
 {
-	const struct tensor *t = &c->in[0];
+	const struct tensor *t = &c->in[i];
 	size_t size = dtype_size(t->dtype);
 	size_t outer = shape_span(&t->shape, 0, axis);
 	size_t inner = shape_span(&t->shape, axis + 1, t->shape.rank) * size;
@@ -157,7 +159,7 @@ static int cut(struct op_call *c, int32_t axis, int64_t at, int64_t len,
 	int rc;
 
 	if (size == 0)
-		return op_bad_dtype(c, 0, e);
+		return op_bad_dtype(c, i, e);
 	rc = c->env->alloc(c->env, outer * (size_t)len * inner, &out->data,
 			   &data, e);
 	if (rc < 0)
@@ -167,7 +169,7 @@ static int cut(struct op_call *c, int32_t axis, int64_t at, int64_t len,
 	out->shape.dims[axis] = len;
 	for (size_t o = 0; o < outer && inner > 0; o++)
 		memcpy((char *)data + o * (size_t)len * inner,
-		       (const char *)op_data(c, 0) +
+		       (const char *)op_data(c, i) +
 			       (o * dim + (size_t)at) * inner,
 		       (size_t)len * inner);
 	return 0;
@@ -234,7 +236,7 @@ static int eval_split(struct op_call *c, struct err *e)
 	if (!parts)
 		return err_nomem(e, n * sizeof(*parts));
 	for (size_t i = 0; i < n && rc == 0; i++) {
-		rc = cut(c, axis, at, lengths[i], &parts[i], e);
+		rc = sequence_cut(c, 0, axis, at, lengths[i], &parts[i], e);
 		at += lengths[i];
 		if (keep)
 			continue;
@@ -243,7 +245,7 @@ static int eval_split(struct op_call *c, struct err *e)
 			parts[i].shape.dims[d] = s->dims[d + 1];
 	}
 	if (rc == 0)
-		rc = give_items(c, DTYPE_SEQUENCE, parts, n, e);
+		rc = sequence_give(c, 0, DTYPE_SEQUENCE, parts, n, e);
 	for (size_t i = 0; i < n; i++)
 		tensor_drop(&parts[i]);
 	free(parts);
@@ -251,23 +253,23 @@ static int eval_split(struct op_call *c, struct err *e)
 }
 
 /* ---- ConcatFromSequence ---- */
-static int concat_shape(struct op_call *c, const struct tensor *items, size_t n,
-			bool new_axis, int32_t *axis, struct shape *s,
-			struct err *e)
+static int concat_shape(struct op_call *c, const struct sequence_join *j,
+			int32_t *axis, struct shape *s, struct err *e)
 {
-	int64_t at = op_attr_int(c, "axis", 0), sum = 0;
+	const struct tensor *items = j->items;
 	const struct shape *first = &items[0].shape;
-	int rc = op_axis(c, at, first->rank + new_axis, axis, e);
+	int64_t sum = 0;
+	int rc = op_axis(c, j->axis, first->rank + j->new_axis, axis, e);
 
 	if (rc < 0)
 		return rc;
-	if (first->rank + new_axis > SHAPE_RANK_MAX)
+	if (first->rank + j->new_axis > SHAPE_RANK_MAX)
 		return op_unsupported(c, e, "the rank");
 	*s = *first;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < j->n; i++) {
 		struct shape other = items[i].shape;
 
-		if (!new_axis && other.rank == first->rank) {
+		if (!j->new_axis && other.rank == first->rank) {
 			if (op_add(c, sum, other.dims[*axis], &sum, e) < 0)
 				return -EFBIG;
 			other.dims[*axis] = first->dims[*axis];
@@ -276,32 +278,28 @@ static int concat_shape(struct op_call *c, const struct tensor *items, size_t n,
 		    items[i].dtype != items[0].dtype)
 			return op_invalid(c, e, "tensors that do not fit");
 	}
-	if (!new_axis) {
+	if (!j->new_axis) {
 		s->dims[*axis] = sum;
 		return 0;
 	}
 	s->rank++;
 	for (int32_t d = s->rank - 1; d > *axis; d--)
 		s->dims[d] = s->dims[d - 1];
-	s->dims[*axis] = (int64_t)n;
+	s->dims[*axis] = (int64_t)j->n;
 	return 0;
 }
 
-static int eval_concat(struct op_call *c, struct err *e)
+int sequence_join(struct op_call *c, const struct sequence_join *j,
+		  struct err *e)
 {
-	bool new_axis = op_attr_int(c, "new_axis", 0) != 0;
+	const struct tensor *items = j->items;
 	struct op_call inner = *c;
-	const struct tensor *items;
-	size_t n = 0, at = 0, outer, pitch;
+	size_t at = 0, outer, pitch;
 	struct shape s;
 	int32_t axis;
 	void *out;
-	int rc = items_of(c, 0, &items, &n, e);
+	int rc = concat_shape(c, j, &axis, &s, e);
 
-	if (rc == 0 && n == 0)
-		return op_invalid(c, e, "an empty sequence");
-	if (rc == 0)
-		rc = concat_shape(c, items, n, new_axis, &axis, &s, e);
 	if (rc == 0)
 		rc = op_alloc_elems(c, 0, items[0].dtype, &s, &out, e);
 	if (rc < 0)
@@ -310,8 +308,8 @@ static int eval_concat(struct op_call *c, struct err *e)
 	pitch = shape_span(&s, axis, s.rank);
 	inner.scratch = c->scratch;
 	inner.in = items;
-	inner.nin = n;
-	for (size_t i = 0; i < n && rc == 0; i++) {
+	inner.nin = j->n;
+	for (size_t i = 0; i < j->n && rc == 0; i++) {
 		size_t width =
 			shape_span(&items[i].shape, axis, items[i].shape.rank);
 		struct copy_plan p = {.rank = 2,
@@ -330,10 +328,22 @@ static int eval_concat(struct op_call *c, struct err *e)
 	return rc;
 }
 
+static int eval_concat(struct op_call *c, struct err *e)
+{
+	struct sequence_join j = {.axis = op_attr_int(c, "axis", 0),
+				  .new_axis = op_attr_int(c, "new_axis", 0)};
+	int rc = sequence_items(c, 0, &j.items, &j.n, e);
+
+	if (rc == 0 && j.n == 0)
+		return op_invalid(c, e, "an empty sequence");
+	return rc < 0 ? rc : sequence_join(c, &j, e);
+}
+
 /* ---- Optional ---- */
 static int eval_optional(struct op_call *c, struct err *e)
 {
-	return give_items(c, DTYPE_OPTIONAL, c->in, op_has(c, 0) ? 1 : 0, e);
+	return sequence_give(c, 0, DTYPE_OPTIONAL, c->in, op_has(c, 0) ? 1 : 0,
+			     e);
 }
 
 static int eval_has_element(struct op_call *c, struct err *e)
@@ -345,7 +355,7 @@ static int eval_has_element(struct op_call *c, struct err *e)
 	int rc = 0;
 
 	if (op_dtype(c, 0) == DTYPE_OPTIONAL)
-		rc = items_of(c, 0, &items, &n, e);
+		rc = sequence_items(c, 0, &items, &n, e);
 	if (rc == 0)
 		rc = op_alloc(c, 0, DTYPE_BOOL, &s, &out, e);
 	if (rc == 0)
@@ -361,7 +371,7 @@ static int eval_get_element(struct op_call *c, struct err *e)
 
 	if (op_dtype(c, 0) != DTYPE_OPTIONAL)
 		return op_give(c, 0, &c->in[0], e);
-	rc = items_of(c, 0, &items, &n, e);
+	rc = sequence_items(c, 0, &items, &n, e);
 	if (rc == 0 && n == 0)
 		return op_invalid(c, e, "an empty optional");
 	return rc < 0 ? rc : op_give(c, 0, &items[0], e);

@@ -51,6 +51,19 @@ void stack_free(struct stack *s)
 	stack_free_tensors(s->parts, s->n);
 }
 
+int subgraph_truth(struct op_call *c, const struct tensor *t, bool *out,
+		   struct err *e)
+{
+	uint64_t n;
+	const uint8_t *p = t->data ? blob_bytes(t->data) : NULL;
+
+	if (t->dtype != DTYPE_BOOL || !p || !shape_nelems(&t->shape, &n) ||
+	    n != 1)
+		return op_invalid(c, e, "a condition that is no boolean");
+	*out = *p != 0;
+	return 0;
+}
+
 /* Shape of n parts behind each other on a new axis. */
 static int stack_shape(struct op_call *c, const struct shape *part, size_t n,
 		       int64_t axis, struct shape *out, struct err *e)

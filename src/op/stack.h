@@ -13,6 +13,9 @@ void stack_free_tensors(struct tensor *t, size_t n);
 int subgraph_run(struct op_call *c, const struct graph *g,
 		 const struct tensor *in, size_t nin, struct tensor *out,
 		 size_t nout, struct err *e);
+/* A condition.  EINVAL when it is no single boolean. */
+int subgraph_truth(struct op_call *c, const struct tensor *t, bool *out,
+		   struct err *e);
 /*
  * What an output would be that was never made: as the body declares it, else
  * as far as inference can tell; extents that nobody knows are 0.
@@ -40,6 +43,7 @@ int64_t stack_pick(const struct op_call *c, const char *name, size_t i,
 /* op.infer of the nodes that run graphs */
 int infer_if(struct op_call *c, struct err *e);
 int infer_loop(struct op_call *c, struct err *e);
+int infer_while(struct op_call *c, struct err *e);
 int infer_scan(struct op_call *c, struct err *e);
 
 #endif

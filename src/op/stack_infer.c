@@ -222,6 +222,24 @@ int infer_loop(struct op_call *c, struct err *e)
 	return rc;
 }
 
+/* ---- While of TensorFlow: all that goes in comes out ---- */
+
+int infer_while(struct op_call *c, struct err *e)
+{
+	struct round r = {.body = op_attr_graph(c, "body")};
+	int rc = round_init(&r, c->nin, c->nout, e);
+
+	r.nstate = c->nin < c->nout ? c->nin : c->nout;
+	for (size_t i = 0; rc == 0 && i < c->nin; i++)
+		r.args[i] = type_of(&c->in[i]);
+	if (rc == 0)
+		rc = settle(c, &r, e);
+	for (size_t i = 0; i < r.nstate && rc == 0; i++)
+		op_out(c, i, r.args[i].dtype, &r.args[i].shape);
+	round_free(&r);
+	return rc;
+}
+
 /* ---- Scan ---- */
 
 /* Drops axis `at` of a tensor's shape; its extent. */

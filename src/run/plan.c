@@ -75,17 +75,17 @@ static bool graph_reads(const struct graph *g, value_id outer)
 
 bool plan_reads_capture(const struct node *n, uint32_t k, uint64_t mask)
 {
-	unsigned bit = 0;
-	uint32_t i;
+	const struct attr *attr;
+	size_t i;
 
-	for (i = 0; i < n->nattrs; i++) {
-		if (n->attrs[i].kind != ATTR_GRAPH)
-			continue;
-		if ((mask >> (bit++ & 63) & 1) &&
-		    graph_reads(n->attrs[i].g, n->captures[k]))
+	for (i = 0;; i++) {
+		const struct graph *g = node_subgraph(n, i, &attr);
+
+		if (!g)
+			return false;
+		if ((mask >> (i & 63) & 1) && graph_reads(g, n->captures[k]))
 			return true;
 	}
-	return false;
 }
 
 void plan_hold(struct plan *p, value_id v)

@@ -4,7 +4,8 @@
  *
  *	act/NODE/ATTRIBUTE/IN          what the graph is given
  *	act/NODE/ATTRIBUTE/NODE/output what a node of it makes
- *	values/NODE/ATTRIBUTE/NAME     all of these by their names, as links
+ *	values/NODE/ATTRIBUTE/NAME     all of these by their names, as links;
+ *	                               NODE:graphs where a value is called NODE
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "modelfs/err.h"
 #include "modelfs/model.h"
 #include "modelfs/names.h"
+#include "modelfs/text.h"
 #include "vfs/mounted.h"
 
 int add_value(struct mount *m, struct tree *t, uint32_t dir, const char *name,
@@ -145,6 +147,22 @@ static int add_graph(struct builder *b, const struct graph *g, uint32_t dir,
 	return rc;
 }
 
+static int make_node_dir(struct builder *b, const struct node *n, uint32_t *out,
+			 struct err *e)
+{
+	const struct graph *g = b->m->model->graph;
+	struct text name = {0};
+	int rc;
+
+	text_add(&name, n->name);
+	if (!b->is_act && graph_find(g, n->name, strlen(n->name)) != NO_VALUE)
+		text_add(&name, ":graphs");
+	rc = name.failed ? err_nomem(e, 0)
+			 : make_dir(b->t, TREE_ROOT, name.p, out, e);
+	text_free(&name);
+	return rc;
+}
+
 /* Subgraphs come in the order in which they were numbered. */
 int add_inner(struct mount *m, struct tree *t, bool is_act,
 	      const uint32_t *module_dirs, struct err *e)
@@ -169,7 +187,7 @@ int add_inner(struct mount *m, struct tree *t, bool is_act,
 		if (is_act && n->module)
 			dir = module_dirs[n->module->id];
 		else
-			rc = make_dir(t, TREE_ROOT, n->name, &dir, e);
+			rc = make_node_dir(&b, n, &dir, e);
 		if (rc == 0)
 			rc = add_subgraphs(&b, n, dir, e);
 	}

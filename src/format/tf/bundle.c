@@ -425,6 +425,9 @@ static int add_entry(struct bundle *b, const struct entry *x, struct err *e)
 	rc = tf_param(b->t, name, kind_of(b, x->key, name), &t, x->msg->dtype,
 		      e);
 	if (rc == 0 &&
+	    map_set(b->t->keys, x->key.p, x->key.len, b->t->m->nparams) < 0)
+		rc = err_nomem(e, x->key.len);
+	if (rc == 0 &&
 	    (name.len != x->key.len || memcmp(name.p, x->key.p, name.len) != 0))
 		rc = add_key(b, x->key, e);
 	return rc;

@@ -112,6 +112,7 @@ int tf_read_json(struct tf *t, const struct json *graph,
 	int rc =
 		protoform_json(&form, &tf__graph__descriptor, graph, &inner, e);
 
+	t->has_weights = true;
 	if (rc == 0)
 		protoform_bytes(field(&tf__meta_graph__descriptor, "graph_def"),
 				inner.p ? inner.p : "", inner.len, &made);

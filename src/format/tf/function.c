@@ -12,20 +12,10 @@
 #include "format/tf/body.h"
 #include "format/tf/tf.h"
 
-const Tf__Function *tf_callee(const struct tf_body *b, const Tf__Node *n)
+const Tf__Function *tf_function(const struct tf_body *b, struct span name)
 {
-	static const char *const calls[] = {"PartitionedCall",
-					    "StatefulPartitionedCall", NULL};
-	const Tf__AttrValue *f;
-	struct span name = tf_span(&n->op);
 	uint64_t idx;
 
-	if (tf_is_op(n, calls)) {
-		f = tf_attr(n, "f");
-		if (!f || !f->func)
-			return NULL;
-		name = tf_span(&f->func->name);
-	}
 	if (b->depth >= TF_CALL_DEPTH_MAX ||
 	    !map_get(b->functions, name.p, name.len, &idx))
 		return NULL;
@@ -36,8 +26,20 @@ const Tf__Function *tf_callee(const struct tf_body *b, const Tf__Node *n)
 	return b->library->function[idx];
 }
 
-static const ProtobufCBinaryData *find_ret(const Tf__Function *f,
-					   const ProtobufCBinaryData *name)
+const Tf__Function *tf_callee(const struct tf_body *b, const Tf__Node *n)
+{
+	static const char *const calls[] = {"PartitionedCall",
+					    "StatefulPartitionedCall", NULL};
+	const Tf__AttrValue *f;
+
+	if (!tf_is_op(n, calls))
+		return tf_function(b, tf_span(&n->op));
+	f = tf_attr(n, "f");
+	return f && f->func ? tf_function(b, tf_span(&f->func->name)) : NULL;
+}
+
+const ProtobufCBinaryData *tf_result(const Tf__Function *f,
+				     const ProtobufCBinaryData *name)
 {
 	for (size_t i = 0; i < f->n_ret; i++)
 		if (f->ret[i]->key.len == name->len &&
@@ -47,30 +49,75 @@ static const ProtobufCBinaryData *find_ret(const Tf__Function *f,
 	return NULL;
 }
 
-/* Calls that nobody gave a name lend none to what is in them. */
-static bool is_nameless(const ProtobufCBinaryData *name)
+/* Calls that nobody gave a name lend only their scope to what is in them. */
+static struct span scope_of(const ProtobufCBinaryData *name)
 {
-	return memmem(tf_span(name).p, name->len, "PartitionedCall", 15);
+	struct span s = tf_span(name);
+	const char *slash;
+
+	if (!memmem(s.p, s.len, "PartitionedCall", 15))
+		return s;
+	slash = memrchr(s.p, '/', s.len);
+	s.len = slash ? (size_t)(slash - s.p) : 0;
+	return s;
 }
 
-static int choose_prefix(struct tf_body *b, const Tf__Node *n,
-			 struct tf_body *inner, struct err *e)
+static int make_prefix(struct tf_body *b, struct span before, struct span name,
+		       struct span *out, struct err *e)
 {
-	struct text name = {0};
+	struct text text = {0};
 	int rc;
 
-	text_add_bytes(&name, b->long_prefix.p, b->long_prefix.len);
-	text_add_bytes(&name, tf_span(&n->name).p, n->name.len);
-	text_add(&name, "/");
-	rc = name.failed ? err_nomem(e, 0)
-			 : tf_copy(b->t, (struct span){name.p, name.len},
-				   &inner->long_prefix, e);
-	b->budget->name_bytes += name.len;
-	text_free(&name);
+	text_add_bytes(&text, before.p, before.len);
+	text_add_bytes(&text, name.p, name.len);
+	text_add(&text, name.len ? "/" : "");
+	rc = text.failed
+		     ? err_nomem(e, 0)
+		     : tf_copy(b->t, (struct span){text.p, text.len}, out, e);
+	b->budget->name_bytes += text.len;
+	text_free(&text);
 	if (rc == 0 && b->budget->name_bytes > TF_NAMES_MAX)
 		rc = err_set(e, EFBIG, "names are too long");
-	inner->prefix = is_nameless(&n->name) ? b->prefix : inner->long_prefix;
 	return rc;
+}
+
+static bool begins_with(const struct span *s, struct span with)
+{
+	return s->len > with.len && s->p[with.len] == '/' &&
+	       memcmp(s->p, with.p, with.len) == 0;
+}
+
+static bool has_scope(const Tf__Function *f, struct span scope)
+{
+	for (size_t i = 0; scope.len > 0 && i < f->n_node_def; i++) {
+		struct span s = tf_span(&f->node_def[i]->name);
+
+		if (begins_with(&s, scope))
+			return true;
+	}
+	return false;
+}
+
+int tf_scope_prefix(struct tf_body *b, const Tf__Node *n, const Tf__Function *f,
+		    struct span *out, struct err *e)
+{
+	struct span name = tf_span(&n->name), leaf = name;
+	const char *slash = memrchr(name.p, '/', name.len);
+
+	if (slash)
+		leaf = (struct span){slash + 1,
+				     name.len - (size_t)(slash + 1 - name.p)};
+	if (has_scope(f, name))
+		name.len = 0;
+	else if (has_scope(f, leaf))
+		name.len -= slash ? leaf.len + 1 : leaf.len;
+	return make_prefix(b, b->prefix, name, out, e);
+}
+
+int tf_call_prefix(struct tf_body *b, const Tf__Node *n, struct span *out,
+		   struct err *e)
+{
+	return make_prefix(b, b->long_prefix, tf_span(&n->name), out, e);
 }
 
 /* What the call hands out is what the body returns, under its own name. */
@@ -87,7 +134,7 @@ static int link_outputs(struct tf_body *b, struct tf_body *inner,
 		struct module *mod;
 
 		if (k < f->signature->n_output_arg)
-			ret = find_ret(f, &f->signature->output_arg[k]->name);
+			ret = tf_result(f, &f->signature->output_arg[k]->name);
 		if (ret)
 			v = tf_resolve(inner, ret);
 		if (v == NO_VALUE)
@@ -140,10 +187,15 @@ int tf_inline(struct tf_body *b, const Tf__Node *n, const Tf__Function *f,
 	inner.function = f;
 	inner.index = NULL;
 	inner.slots = NULL;
+	inner.frames = NULL;
+	inner.walk = NULL;
 	inner.args = map_new();
 	rc = outs && inner.args ? 0 : err_nomem(e, 0);
 	if (rc == 0)
-		rc = choose_prefix(b, n, &inner, e);
+		rc = tf_call_prefix(b, n, &inner.long_prefix, e);
+	if (rc == 0)
+		rc = make_prefix(b, b->prefix, scope_of(&n->name),
+				 &inner.prefix, e);
 	if (rc == 0)
 		rc = bind_args(b, &inner, f, n, e);
 	for (size_t i = 0; rc == 0 && i < f->n_ret; i++)
@@ -152,9 +204,8 @@ int tf_inline(struct tf_body *b, const Tf__Node *n, const Tf__Function *f,
 		rc = tf_add_body(&inner, outs, f->n_ret, e);
 	if (rc == 0)
 		rc = link_outputs(b, &inner, f, s, e);
+	tf_body_free(&inner);
 	map_free(inner.args);
-	map_free(inner.index);
-	free(inner.slots);
 	free(outs);
 	return rc;
 }

@@ -68,14 +68,14 @@ static struct tf_slot *find_slot(struct tf_body *b, const struct tf_ref *r)
 	return &b->slots[idx];
 }
 
-static void want(struct tf_body *b, const ProtobufCBinaryData *text,
-		 size_t *stack, size_t *depth)
+void tf_want(struct tf_body *b, const ProtobufCBinaryData *text, size_t *stack,
+	     size_t *depth)
 {
 	struct tf_ref r = tf_parse_ref(text);
 	struct tf_slot *s = find_slot(b, &r);
 	uint64_t idx;
 
-	if (!s)
+	if (!s || tf_in_frame(b, (size_t)(s - b->slots)))
 		return;
 	idx = tf_output_index(b->nodes[s - b->slots], &r);
 	if (idx < TF_OUTPUTS_MAX && s->nout <= idx)
@@ -88,10 +88,13 @@ static void want(struct tf_body *b, const ProtobufCBinaryData *text,
 static void follow(struct tf_body *b, size_t *stack, size_t depth)
 {
 	while (depth > 0) {
-		const Tf__Node *n = b->nodes[stack[--depth]];
+		size_t node = stack[--depth];
+		const Tf__Node *n = b->nodes[node];
 
+		if (tf_want_loop(b, node, stack, &depth))
+			continue;
 		for (size_t i = 0; i < n->n_input; i++)
-			want(b, &n->input[i], stack, &depth);
+			tf_want(b, &n->input[i], stack, &depth);
 	}
 }
 
@@ -105,10 +108,10 @@ static int find_live(struct tf_body *b, const ProtobufCBinaryData *const *outs,
 	if (!stack)
 		return err_nomem(e, b->n * sizeof(*stack));
 	for (size_t i = 0; i < nouts; i++)
-		want(b, outs[i], stack, &depth);
+		tf_want(b, outs[i], stack, &depth);
 	for (size_t i = 0; i < b->n && depth == 0 && nouts == 0; i++) {
 		/* Each is followed alone: the stack has room for all. */
-		if (b->slots[i].is_live)
+		if (b->slots[i].is_live || tf_in_frame(b, i))
 			continue;
 		b->slots[i].is_live = true;
 		stack[0] = i;
@@ -119,10 +122,9 @@ static int find_live(struct tf_body *b, const ProtobufCBinaryData *const *outs,
 	return 0;
 }
 
-static int join_name(struct tf_body *b, struct span prefix, const Tf__Node *n,
+static int join_name(struct tf_body *b, struct span prefix, struct span name,
 		     struct span *out, struct err *e)
 {
-	struct span name = tf_span(&n->name);
 	char *p = arena_alloc(b->t->m->arena, prefix.len + name.len + 1);
 
 	if (!p)
@@ -136,13 +138,46 @@ static int join_name(struct tf_body *b, struct span prefix, const Tf__Node *n,
 	return 0;
 }
 
+int tf_prefixed(struct tf_body *b, struct span name, struct span *out,
+		struct err *e)
+{
+	return join_name(b, b->prefix, name, out, e);
+}
+
+/* Nothing that is seen from here has the name, and no other constant. */
+static bool is_free(const struct tf_body *b, const Tf__Node *n,
+		    const struct span *name)
+{
+	uint64_t idx;
+
+	for (const struct graph *g = b->g; g; g = g->parent)
+		if (graph_find(g, name->p, name->len) != NO_VALUE)
+			return false;
+	return b->t->has_weights || !tf_equal(&n->op, "Const") ||
+	       !map_get(b->t->params, name->p, name->len, &idx);
+}
+
 static int choose_name(struct tf_body *b, const Tf__Node *n, struct span *out,
 		       struct err *e)
 {
-	int rc = join_name(b, b->prefix, n, out, e);
+	struct span name = {"", 0};
+	struct text text = {0};
+	int rc = join_name(b, b->prefix, tf_span(&n->name), out, e);
 
-	if (rc == 0 && graph_find(b->g, out->p, out->len) != NO_VALUE)
-		rc = join_name(b, b->long_prefix, n, out, e);
+	if (rc < 0 || is_free(b, n, out))
+		return rc;
+	rc = join_name(b, b->long_prefix, tf_span(&n->name), &name, e);
+	*out = name;
+	for (unsigned i = 1; rc == 0 && !is_free(b, n, out); i++) {
+		text.len = 0;
+		text_add_bytes(&text, name.p, name.len);
+		text_printf(&text, "%%%u", i);
+		rc = text.failed
+			     ? err_nomem(e, name.len)
+			     : tf_copy(b->t, (struct span){text.p, text.len},
+				       out, e);
+	}
+	text_free(&text);
 	return rc;
 }
 
@@ -221,13 +256,20 @@ static int add_one(struct tf_body *b, size_t i, struct err *e)
 	struct tf_slot *s = &b->slots[i];
 	const Tf__Function *f = tf_callee(b, n);
 
+	int rc;
+
 	if (tf_equal(&n->op, "Const") || s->is_done)
 		return 0;
 	if (f && f->signature)
 		return tf_inline(b, n, f, s, e);
 	if (is_placeholder(n) && b->depth == 0)
 		return tf_add_input(b, n, s->out[0], e);
-	return tf_add_node(b, n, s, e);
+	rc = tf_add_control(b, n, s, e);
+	if (rc == 0)
+		rc = tf_add_loop(b, i, e);
+	if (rc == 0)
+		rc = tf_add_branch(b, i, e);
+	return rc != 0 ? rc : tf_add_node(b, n, s, e);
 }
 
 static int add_each(struct tf_body *b,
@@ -243,13 +285,21 @@ static int add_each(struct tf_body *b,
 		if (!b->slots[i].is_live)
 			continue;
 		rc = add(b, i, e);
+		rc = rc > 0 ? 0 : rc;
 		if (rc < 0)
 			err_wrap(e, "node %s", err_quote(q, name.p, name.len));
 	}
 	return rc;
 }
 
-/* The caller frees index and slots. */
+void tf_body_free(struct tf_body *b)
+{
+	map_free(b->index);
+	free(b->slots);
+	tf_frames_free(b->frames);
+	tf_walk_free(b->walk);
+}
+
 int tf_add_body(struct tf_body *b, const ProtobufCBinaryData *const *outs,
 		size_t nouts, struct err *e)
 {
@@ -264,6 +314,8 @@ int tf_add_body(struct tf_body *b, const ProtobufCBinaryData *const *outs,
 	if (!b->index || !b->slots)
 		return err_nomem(e, b->n * sizeof(*b->slots));
 	rc = index_nodes(b, e);
+	if (rc == 0)
+		rc = tf_find_frames(b, e);
 	if (rc == 0)
 		rc = find_live(b, outs, nouts, e);
 	if (rc == 0)
@@ -385,9 +437,8 @@ int tf_graph(struct tf *t, const Tf__Graph *g, Tf__SignatureEntry **sigs,
 	if (rc == 0)
 		rc = nouts ? add_outputs(&b, outs, nouts, e)
 			   : guess_outputs(&b, e);
+	tf_body_free(&b);
 	map_free(b.functions);
-	map_free(b.index);
-	free(b.slots);
 	free(outs);
 	return rc;
 }

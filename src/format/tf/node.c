@@ -26,7 +26,8 @@ int tf_add_constant(struct tf_body *b, const Tf__Node *n,
 	int rc;
 
 	/* TensorFlow.js keeps the numbers elsewhere. */
-	if (map_get(b->t->params, s->name.p, s->name.len, &idx)) {
+	if (b->t->has_weights &&
+	    map_get(b->t->params, tf_span(&n->name).p, n->name.len, &idx)) {
 		b->g->values[s->out[0]].param = b->t->m->params[idx - 1];
 		return 0;
 	}
@@ -48,6 +49,10 @@ bool tf_bind_variable(struct tf_body *b, const Tf__Node *n, value_id v)
 	struct span name = tf_span(&n->name);
 	uint64_t idx;
 
+	if (!b->function && map_get(b->t->restored, name.p, name.len, &idx)) {
+		b->g->values[v].param = b->t->m->params[idx - 1];
+		return true;
+	}
 	if (shared && shared->has_s && shared->s.len > 0)
 		name = tf_span(&shared->s);
 	if (!map_get(b->t->params, name.p, name.len, &idx))
@@ -100,7 +105,11 @@ static int describe(struct tf *t, struct module *mod, const Tf__Node *n,
 		    const struct node *node, struct err *e)
 {
 	struct text text = {0};
-	int rc = model_type(t->m, mod, tf_span(&n->op).p, n->op.len);
+	int rc;
+
+	if (!mod)
+		return 0;
+	rc = model_type(t->m, mod, tf_span(&n->op).p, n->op.len);
 
 	for (uint32_t i = 0; rc == 0 && i < node->nattrs; i++) {
 		const struct attr *a = &node->attrs[i];
@@ -121,8 +130,12 @@ int tf_node_module(struct tf_body *b, struct span name, struct module **out,
 {
 	struct module *parent;
 	struct span leaf;
-	int rc = tf_place(b->t, name, &parent, &leaf, e);
+	int rc;
 
+	*out = NULL;
+	if (b->g->parent)
+		return 0;
+	rc = tf_place(b->t, name, &parent, &leaf, e);
 	if (rc == 0)
 		rc = model_module(b->t->m, parent, leaf.p, leaf.len, out, e);
 	return rc;
@@ -165,10 +178,10 @@ int tf_add_node(struct tf_body *b, const Tf__Node *n, struct tf_slot *s,
 	if (rc == 0)
 		rc = tf_translate(b, &c, e);
 	/* 0: nothing was made of it. */
-	if (rc == 0) {
+	if (rc == 0 && c.module)
 		c.module->is_node = true;
+	if (rc == 0)
 		rc = plain_node(b, n, &c, e);
-	}
 	free(in);
 	return rc < 0 ? rc : 0;
 }
@@ -185,6 +198,8 @@ int tf_emit(struct tf_body *b, const char *name, const char *type,
 	node->module = mod;
 	node->in[0] = in;
 	node->out[0] = out;
+	if (!mod)
+		return 0;
 	mod->is_node = true;
 	return model_type(b->t->m, mod, type, strlen(type)) < 0
 		       ? err_nomem(e, 0)

@@ -137,6 +137,8 @@ static int read_meta_graph(struct tf *t, const Tf__MetaGraph *g, struct err *e)
 	if (rc == 0)
 		rc = add_assets(t, g, e);
 	if (rc == 0 && g->graph_def)
+		rc = tf_find_restored(t, g->graph_def, e);
+	if (rc == 0 && g->graph_def)
 		rc = tf_graph(t, g->graph_def, g->signature_def,
 			      g->n_signature_def, e);
 	return rc;

@@ -37,9 +37,13 @@ int tf_run(const struct input *in, struct source *src, struct model *m,
 		       .names = map_new(),
 		       .params = map_new(),
 		       .human = map_new(),
-		       .kinds = map_new()};
-	int rc =
-		t.names && t.params && t.human && t.kinds ? 0 : err_nomem(e, 0);
+		       .kinds = map_new(),
+		       .keys = map_new(),
+		       .restored = map_new()};
+	int rc = t.names && t.params && t.human && t.kinds && t.keys &&
+				 t.restored
+			 ? 0
+			 : err_nomem(e, 0);
 
 	if (rc == 0)
 		rc = fn(&t, e);
@@ -47,6 +51,8 @@ int tf_run(const struct input *in, struct source *src, struct model *m,
 	map_free(t.params);
 	map_free(t.human);
 	map_free(t.kinds);
+	map_free(t.keys);
+	map_free(t.restored);
 	return rc;
 }
 

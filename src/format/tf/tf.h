@@ -16,6 +16,10 @@
  *	graph.c		the nodes that outputs need
  *	node.c		what becomes of one node
  *	function.c	functions put in the place of their calls
+ *	control.c	functions that are chosen or repeated
+ *	frame.c		loops of TensorFlow 1
+ *	branch.c	branches of TensorFlow 1
+ *	restore.c	which variable is which entry of the checkpoint
  *	ref.c		what inputs of nodes refer to
  *	attr.c		attributes of nodes
  *	translate.c	operators that ONNX has, too
@@ -52,6 +56,9 @@ struct tf {
 	struct map *params; /* the same → index into the model's params + 1 */
 	struct map *human;  /* checkpoint key → struct span *: full name */
 	struct map *kinds;  /* full name → enum param_kind */
+	struct map *keys;   /* checkpoint key → index of the param + 1 */
+	struct map *restored; /* node of a variable → the same */
+	bool has_weights;     /* constants are parameters already */
 };
 
 static inline struct span tf_span(const ProtobufCBinaryData *b)
@@ -140,6 +147,10 @@ int tf_saved_objects(struct tf *t, const Tf__SavedObjectGraph *g,
 
 /* ---- v1.c ---- */
 int tf_checkpoint_v1(struct tf *t, struct source *src, struct err *e);
+
+/* ---- restore.c ---- */
+/* Which variable is which entry of the checkpoint: fills restored. */
+int tf_find_restored(struct tf *t, const Tf__Graph *g, struct err *e);
 
 /* ---- graph.c ---- */
 /* Names of constants and variables in the graph, before any is placed. */
