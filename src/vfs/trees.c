@@ -362,14 +362,22 @@ int build_out(struct mount *m, struct tree *t, struct err *e)
 	return add_named(m, t, g->outputs, g->noutputs, e);
 }
 
+/* A node may ask for what nobody makes. */
+static bool is_made(const struct value *v)
+{
+	return v->is_input || v->param || v->producer != NO_NODE;
+}
+
 int build_values(struct mount *m, struct tree *t, struct err *e)
 {
 	const struct graph *g = m->model->graph;
 	uint32_t i;
 
 	for (i = 0; i < g->nvalues; i++) {
-		int rc = add_named(m, t, &i, 1, e);
+		int rc = 0;
 
+		if (is_made(&g->values[i]))
+			rc = add_named(m, t, &i, 1, e);
 		if (rc < 0)
 			return rc;
 	}

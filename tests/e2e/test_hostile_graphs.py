@@ -171,6 +171,9 @@ def graphs_that_are_none():
         with run_of(model(nodes, ONE_INPUT, ["y"]), x=floats(1)) as run:
             fails_with(errno.EIO, read, run, "out/y")
             assert status(run)["error"]
+            for name in os.listdir(run + "/values"):
+                os.lstat(os.path.join(run, "values", name))
+            assert not os.path.lexists(run + "/values/nowhere")
             assert "Relu" in text(run, "../../graph/nodes.tsv")
 
 
