@@ -264,7 +264,7 @@ int elements_bind(struct vfs *v, uint32_t run, struct mount *m, uint32_t item,
 	value_id id;
 	int rc = 0;
 
-	if (!item_is_value(m, item, &id))
+	if (!item_is_input(m, item, &id))
 		return err_set(e, EINVAL, "only an input can be given");
 	pthread_mutex_lock(&v->lock);
 	if (run < v->nruns && v->runs[run].name) {

@@ -109,6 +109,9 @@ int vfs_parent(struct vfs *v, vfs_ino dir, vfs_ino *out, struct err *e)
 		run.run = 0;
 		run.area = AREA_RUNS;
 		*out = place_ino(&run);
+	} else if (p.area == AREA_ITEMS) {
+		rc = item_above(&v->mounts[p.mount], &p, e);
+		*out = place_ino(&p);
 	} else if ((p.area == AREA_PATCH || place_tree(&p) < TREE_COUNT) &&
 		   p.id != TREE_ROOT) {
 		rc = dir_above(&v->mounts[p.mount], &p, e);

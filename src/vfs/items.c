@@ -5,8 +5,9 @@
  * their key; one that is a tensor has the files of a tensor, one that is a
  * container is a directory again.
  *
- * An item is a value, or an element of an item.  It gets its number when it is
- * first looked up, the same for all runs of a mount.
+ * An item is the entry of a value in a tree, or an element of an item: a
+ * directory has one place only, though a value may be in out/ and in act/.  It
+ * gets its number when it is first looked up, the same for all runs of a mount.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -31,9 +32,12 @@
 #define ITEMS_MAX (1u << 24)
 
 struct item {
-	uint32_t parent; /* NO_ITEM: a value, and index is its id */
+	uint32_t parent; /* or TREE_ITEM - tree: index is an entry of it */
 	uint32_t index;
 };
+
+/* No item has such a number. */
+#define TREE_ITEM ((uint32_t)-1)
 
 struct items {
 	struct arena *arena; /* keys of the map */
@@ -109,13 +113,16 @@ static int number_item(struct mount *m, struct item x, uint32_t *out,
 	return rc;
 }
 
-int item_of_value(struct mount *m, value_id id, uint32_t *out, struct err *e)
+int item_of_entry(struct mount *m, enum tree_id tree, uint32_t entry,
+		  uint32_t *out, struct err *e)
 {
-	return number_item(m, (struct item){NO_ITEM, id}, out, e);
+	return number_item(m, (struct item){TREE_ITEM - tree, entry}, out, e);
 }
 
 /* The value an item is in, and the way from there to it. */
 struct way {
+	enum tree_id tree; /* where the value is listed */
+	uint32_t entry;
 	value_id value;
 	uint32_t index[DEPTH_MAX];
 	unsigned n;
@@ -130,8 +137,10 @@ static bool find_way(struct mount *m, uint32_t item, struct way *out)
 	while (m->items && item < m->items->n && !found) {
 		const struct item *x = &m->items->items[item];
 
-		if (x->parent == NO_ITEM) {
-			out->value = x->index;
+		if (x->parent > ITEMS_MAX) {
+			out->tree = (enum tree_id)(TREE_ITEM - x->parent);
+			out->entry = x->index;
+			out->value = tree_ref(m->trees[out->tree], x->index);
 			found = true;
 		} else if (out->n == DEPTH_MAX) {
 			break;
@@ -144,14 +153,36 @@ static bool find_way(struct mount *m, uint32_t item, struct way *out)
 	return found;
 }
 
-bool item_is_value(struct mount *m, uint32_t item, value_id *out)
+bool item_is_input(struct mount *m, uint32_t item, value_id *out)
 {
 	struct way w;
 
-	if (!find_way(m, item, &w) || w.n > 0)
+	if (!find_way(m, item, &w) || w.n > 0 || w.tree != TREE_IN)
 		return false;
 	*out = w.value;
 	return true;
+}
+
+int item_above(struct mount *m, struct place *p, struct err *e)
+{
+	struct way w;
+	const struct tree *t;
+	int rc;
+
+	if (!find_way(m, p->id, &w))
+		return err_set(e, ENOENT, "no such directory");
+	if (w.n > 0) {
+		pthread_mutex_lock(&m->lock);
+		p->id = m->items->items[p->id].parent;
+		pthread_mutex_unlock(&m->lock);
+		return 0;
+	}
+	rc = mount_tree(m, w.tree, &t, e);
+	if (rc < 0)
+		return rc;
+	p->area = (enum area)(AREA_DIR + w.tree);
+	p->id = tree_parent(t, w.entry);
+	return 0;
 }
 
 /* ---- elements ---- */

@@ -217,12 +217,13 @@ int value_size(struct vfs *v, const struct place *p, bool may_wait,
 	       const atomic_bool *cancel, uint64_t *out, struct err *e);
 
 /* ---- items.c: what sequences, optionals and maps hold ---- */
-#define NO_ITEM ((uint32_t)-1)
-
-/* The number of a value that is a container. */
-int item_of_value(struct mount *m, value_id id, uint32_t *out, struct err *e);
-/* The value, where the item is one; false for a part of one. */
-bool item_is_value(struct mount *m, uint32_t item, value_id *out);
+/* The number of an entry whose value is a container. */
+int item_of_entry(struct mount *m, enum tree_id tree, uint32_t entry,
+		  uint32_t *out, struct err *e);
+/* The value, where the item is one in in/; false for others, and for parts. */
+bool item_is_input(struct mount *m, uint32_t item, value_id *out);
+/* A directory of elements becomes the one above. */
+int item_above(struct mount *m, struct place *p, struct err *e);
 void items_free(struct items *t);
 /* As vfs_lookup and vfs_entry, in a directory of elements. */
 int items_lookup(struct vfs *v, const struct place *dir, const char *name,

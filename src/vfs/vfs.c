@@ -156,7 +156,7 @@ static int hit_ino(struct mount *m, const struct tree *t,
 		p.id = param->tied ? param->tied->id : ref;
 	} else if (kind == ENTRY_ITEMS && hit.view == 0) {
 		p.area = AREA_ITEMS;
-		rc = item_of_value(m, ref, &p.id, e);
+		rc = item_of_entry(m, id, hit.entry, &p.id, e);
 	} else {
 		p.area = AREA_VALUE;
 	}
@@ -282,9 +282,7 @@ bool takes_uploads(const struct vfs *v, const struct place *dir)
 	value_id id;
 
 	if (dir->area == AREA_ITEMS)
-		return item_is_value(m, dir->id, &id) &&
-		       id < m->model->graph->nvalues &&
-		       m->model->graph->values[id].is_input;
+		return item_is_input(m, dir->id, &id);
 	return dir->area == AREA_PATCH || place_tree(dir) == TREE_IN;
 }
 

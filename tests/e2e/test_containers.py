@@ -78,6 +78,21 @@ def a_sequence_is_a_directory(c):
     fails_with(errno.EROFS, write, c.run + "/out/parts/0", b"x")
 
 
+@with_model(SPLIT)
+def every_directory_has_one_place(c):
+    c.put("x", np.zeros((2, 2), "f4"))
+    places = ["out/parts", "act/splittosequence/output"]
+    numbers = {os.stat(os.path.join(c.run, p)).st_ino for p in places}
+    same(len(numbers), len(places))
+    for p in places:
+        fd = os.open(os.path.join(c.run, p), os.O_RDONLY)
+        up = os.open("..", os.O_RDONLY, dir_fd=fd)
+        same(os.fstat(up).st_ino,
+             os.stat(os.path.join(c.run, os.path.dirname(p))).st_ino, p)
+        os.close(up)
+        os.close(fd)
+
+
 CONCAT = model([node("ConcatFromSequence", ["s"], ["y"], axis=0),
                 node("SequenceLength", ["s"], ["n"])],
                [("s", F32, sequence_of(F32))], ["y", "n"])
