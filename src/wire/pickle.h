@@ -54,6 +54,7 @@ struct pickle_node {
 	bool is_new;	/* OBJECT: made by its class, not by a function */
 	bool has_pairs; /* OBJECT: items are keys and values */
 	bool on_path;	/* for those who walk */
+	bool was_entered; /* the same */
 	bool is_seen;	/* by pickle_each */
 	union {
 		bool b;

@@ -45,6 +45,8 @@ struct walk {
 	size_t depth;
 	struct text name; /* full name of what is being looked at */
 	uint64_t visits;
+	uint64_t items;	     /* of containers entered for the first time */
+	uint64_t repeats;    /* and of those entered again */
 	uint64_t text_bytes; /* of plain values */
 };
 

@@ -9,6 +9,13 @@
 
 #include "format/pytorch/walk.h"
 
+/*
+ * What is shared is looked at wherever it is reached.  Files that people make
+ * share little; in a hostile one a few hundred bytes stand for as many objects
+ * as one likes.
+ */
+#define REPEATS_MIN 200000
+
 /* ---- entering ---- */
 
 void walk_typed_key(const struct pickle_node *key, struct text *out)
@@ -39,6 +46,17 @@ static int index_keys(struct walk *w, struct frame *f, struct err *e)
 	return f->keys ? rc : err_nomem(e, 0);
 }
 
+/* Counts what it holds. */
+static bool may_enter(struct walk *w, struct pickle_node *n)
+{
+	if (n->was_entered)
+		w->repeats += n->nitems;
+	else
+		w->items += n->nitems;
+	n->was_entered = true;
+	return w->repeats <= REPEATS_MIN + w->items;
+}
+
 static int push(struct walk *w, struct pickle_node *n, const struct frame *at,
 		struct err *e)
 {
@@ -49,6 +67,8 @@ static int push(struct walk *w, struct pickle_node *n, const struct frame *at,
 	if (w->depth == WALK_DEPTH_MAX)
 		return err_set(e, EFBIG, "objects nest deeper than %d",
 			       WALK_DEPTH_MAX);
+	if (!may_enter(w, n))
+		return err_set(e, EFBIG, "the same objects over and over");
 	f = &w->frames[w->depth++];
 	*f = *at;
 	f->n = n;
