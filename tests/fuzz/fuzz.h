@@ -32,5 +32,7 @@ void fuzz_format(const struct format *f, const uint8_t *data, size_t size);
  * found, has attributes, and can be opened or says why not.
  */
 void fuzz_walk(struct model *m);
+/* The same with a run of its graph; nothing in it is computed. */
+void fuzz_walk_run(struct model *m);
 
 #endif

@@ -40,10 +40,12 @@ TOP = sys.argv[1]
 
 
 def put(target, name, data):
-    folder = os.path.join(TOP, target)
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, name), "wb") as f:
+    path = os.path.join(TOP, target, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as f:
         f.write(data)
+    if target == "tf":
+        put("models", name, data[1:])
 
 
 def safetensors(header, data):
@@ -540,7 +542,8 @@ def seeds_tf():
                       attr("f", field(10, field(1, "f"))))
     function += field(4, field(1, "o") + field(2, "again:output:0"))
     graph += field(2, field(1, function))
-    info = field(2, field(1, b"")) + field(4, "serve") + field(5, "2.0")
+    info = (field(2, field(1, field(1, "Add"))) + field(4, "serve") +
+            field(5, "2.0"))
     out = field(1, "call:0") + field(2, 1)
     signature = field(1, "serving_default") + field(
         2, field(2, field(1, "y") + field(2, out)))
@@ -696,7 +699,118 @@ def seeds_tfjs():
         heads__attention_output__kernel=(2, 4, 6)))
 
 
+# ---- whole models, for mutants ----
+
+def h5(**datasets):
+    import h5py
+    out = io.BytesIO()
+    with h5py.File(out, "w") as f:
+        for name, data in datasets.items():
+            f[name.replace("__", "/")] = data
+    return out.getvalue()
+
+
+def seeds_keras():
+    model = keras.sequential((2,), keras.layer("Dense", "d", units=2))
+    files = {"config.json": json.dumps(model),
+             "metadata.json": json.dumps({"keras_version": "3.0.0"}),
+             "model.weights.h5": h5(layers__d__vars__0=numpy.eye(2, dtype="f4"),
+                                    layers__d__vars__1=numpy.ones(2, "f4"))}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        for name, data in files.items():
+            z.writestr(name, data)
+            put("models/keras", name,
+                data if isinstance(data, bytes) else data.encode())
+    put("models", "m.keras", out.getvalue())
+
+
+def seeds_hf():
+    shards = {}
+    for i in (1, 2):
+        name = "model-%05d-of-00002.safetensors" % i
+        shards["a.%d" % i] = name
+        put("models/hf", name, safetensors(
+            {"a.%d" % i: {"dtype": "F16", "shape": [2],
+                          "data_offsets": [0, 4]}}, bytes(4)))
+    put("models/hf", "model.safetensors.index.json", json.dumps(
+        {"metadata": {"total_size": 8}, "weight_map": shards}).encode())
+    put("models/hf", "config.json", b'{"model_type": "x", "layers": 2}')
+
+
+def seeds_split():
+    for i in range(2):
+        w = ggml.Writer()
+        w.key("split.no", ggml.U16, i)
+        w.key("split.count", ggml.U16, 2)
+        w.key("split.tensors.count", ggml.I32, 2)
+        w.array("t%d" % i, numpy.arange(4), "I16")
+        put("models/m-00001-of-00002.gguf.files",
+            "m-%05d-of-00002.gguf" % (i + 1), w.bytes())
+
+
+def seeds_llama2c():
+    dim, hidden, layers, heads, vocab, positions = 4, 6, 1, 2, 5, 3
+    n = (vocab * dim + layers * (2 * dim + 4 * dim * dim + 3 * dim * hidden) +
+         dim + 2 * positions * (dim // heads // 2))
+    put("models", "llama2c.bin", struct.pack(
+        "<7i", dim, hidden, layers, heads, heads, vocab, positions) +
+        numpy.arange(n, dtype="<f4").tobytes())
+    put("models", "ggml.bin", b"lmgg" + struct.pack("<8I", *range(8)))
+
+
+def seeds_bundle():
+    entries = [(b"", field(1, 1) + field(3, b""))]
+    for i, name in enumerate((b"w", b"w/m")):
+        entries.append((name, field(1, 1) + field(2, shape_of(2)) +
+                        field(4, 8 * i) + field(5, 8)))
+    index, data = table(entries), struct.pack("<4f", 1, 2, 3, 4)
+    with open(os.path.join(TOP, "models", "saved"), "rb") as f:
+        saved = f.read()
+    with open(os.path.join(TOP, "models", "meta"), "rb") as f:
+        meta = f.read()
+    put("models/saved_model", "saved_model.pb", saved)
+    put("models/ck.meta.files", "ck.meta", meta)
+    for stem in ("saved_model/variables/variables", "checkpoint/variables",
+                 "ck.meta.files/ck"):
+        put("models", stem + ".index", index)
+        put("models", stem + ".data-00000-of-00001", data)
+
+
+def seeds_external():
+    e = helper.make_tensor("e", TensorProto.FLOAT, [2], [1, 2])
+    e.ClearField("float_data")
+    e.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "e.bin"), ("offset", "4"),
+                       ("length", "8")):
+        e.external_data.add(key=key, value=value)
+    folder = "models/m.onnx.files"
+    put(folder, "m.onnx", onnx_model(
+        [helper.make_node("Add", ["x", "e"], ["y"])], [e]))
+    put(folder, "e.bin", bytes(12))
+
+
+def seeds_js():
+    folder = os.path.join(TOP, "models", "js")
+    os.makedirs(folder, exist_ok=True)
+    keras.write_js(folder, keras.sequential(
+        (2,), keras.layer("Dense", "d", units=2)), {
+            "d/kernel": numpy.eye(2, dtype="f4"),
+            "d/bias": numpy.ones(2, "f4")})
+
+
+def seeds_models():
+    seeds_keras()
+    seeds_hf()
+    seeds_split()
+    seeds_llama2c()
+    seeds_bundle()
+    seeds_external()
+    seeds_js()
+
+
 seeds_text()
+seeds_models()
 seeds_tfjs()
 seeds_tflite()
 seeds_gguf()
