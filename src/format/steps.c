@@ -55,6 +55,9 @@ int steps_node(struct steps *k, const struct step *n, struct err *e)
 	struct node *node;
 	int rc = inner_module(k, n->what, &mod, e);
 
+	if (rc == 0 && n->what && mod &&
+	    model_type(k->m, mod, n->type, strlen(n->type)) < 0)
+		rc = err_nomem(e, 0);
 	if (rc == 0)
 		rc = make_node(k, n, &node, e);
 	if (rc < 0)
@@ -69,9 +72,6 @@ int steps_node(struct steps *k, const struct step *n, struct err *e)
 		node->out[i] = n->out[i];
 	for (uint32_t i = 0; i < n->nattrs; i++)
 		node->attrs[i] = n->attrs[i];
-	if (n->what && mod &&
-	    model_type(k->m, mod, n->type, strlen(n->type)) < 0)
-		return err_nomem(e, 0);
 	return 0;
 }
 

@@ -37,6 +37,7 @@ struct step {		  /* a node of ONNX */
 	uint32_t nin, nout, nattrs;
 };
 
+/* Graphs among the attributes are the node's from then on; not on failure. */
 int steps_node(struct steps *k, const struct step *n, struct err *e);
 /* A value beneath the operator's name. */
 int steps_value(struct steps *k, const char *what, value_id *out,

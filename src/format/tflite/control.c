@@ -93,7 +93,26 @@ static int copy_tensors(struct tflite_make *k, const struct call *c,
 	return rc;
 }
 
-static int hand_over(struct tflite_graph *g, value_id from, value_id to,
+/* In the model's own graph every node is a module, or has no place in act/. */
+static int find_place(struct tflite_make *k, const struct call *c, uint32_t i,
+		      struct node *n, struct err *e)
+{
+	char name[48];
+	int rc, len;
+
+	if (!k->at.module)
+		return 0;
+	len = snprintf(name, sizeof(name), "%s.in_%u", c->what, i);
+	rc = model_module(k->at.m, k->at.module, name, (size_t)len, &n->module,
+			  e);
+	if (rc == 0)
+		n->module->is_node = true;
+	return rc;
+}
+
+/* Argument number i is what the subgraph calls `to`. */
+static int hand_over(struct tflite_make *k, struct tflite_graph *g,
+		     const struct call *c, uint32_t i, value_id to,
 		     struct err *e)
 {
 	struct node *n;
@@ -101,15 +120,15 @@ static int hand_over(struct tflite_graph *g, value_id from, value_id to,
 
 	if (rc < 0)
 		return rc;
-	n->in[0] = from;
+	n->in[0] = c->args[i];
 	n->out[0] = to;
 	n->opset = STEPS_OPSET;
-	return 0;
+	return g->graph == k->at.g ? find_place(k, c, i, n, e) : 0;
 }
 
 /* The inputs are args; a second name for one of them, or a constant, is odd. */
-static int pass_args(struct tflite_graph *g, const struct call *c,
-		     struct err *e)
+static int pass_args(struct tflite_make *k, struct tflite_graph *g,
+		     const struct call *c, struct err *e)
 {
 	struct flatbuf_vector in =
 		flatbuf_vector(g->t->f, &g->table, TFLITE_INPUTS, 4);
@@ -120,7 +139,7 @@ static int pass_args(struct tflite_graph *g, const struct call *c,
 
 		rc = tflite_value(g, &in, i, &v, e);
 		if (rc == 0)
-			rc = hand_over(g, c->args[i], v, e);
+			rc = hand_over(k, g, c, i, v, e);
 	}
 	return rc;
 }
@@ -152,7 +171,7 @@ static int call(struct tflite_make *k, struct graph *into, const struct call *c,
 	if (rc == 0)
 		rc = tflite_values(&g, e);
 	if (rc == 0)
-		rc = pass_args(&g, c, e);
+		rc = pass_args(k, &g, c, e);
 	if (rc == 0)
 		rc = tflite_nodes(&g, e);
 	if (rc == 0)
@@ -267,6 +286,10 @@ int tflite_make_if(struct tflite_make *k, struct err *e)
 		rc = make_branch(k, &other, &a[1], e);
 	if (rc == 0)
 		rc = steps_node(&k->at, &s, e);
+	if (rc < 0) {
+		graph_free(a[0].g);
+		graph_free(a[1].g);
+	}
 	return rc < 0 ? rc : 1;
 }
 
@@ -350,5 +373,7 @@ int tflite_make_while(struct tflite_make *k, struct err *e)
 	memcpy(in + 2, k->in, k->nin * sizeof(*in));
 	if (rc == 0)
 		rc = steps_node(&k->at, &s, e);
+	if (rc < 0)
+		graph_free(a.g);
 	return rc < 0 ? rc : 1;
 }
