@@ -2,6 +2,7 @@
 #include "format/steps.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "modelfs/arena.h"
@@ -101,6 +102,54 @@ int steps_make(struct steps *k, const char *what, const char *type, value_id a,
 			 .nin = b == NO_VALUE ? 1 : 2};
 
 	return steps_inner(k, &n, out, e);
+}
+
+int steps_axis(struct steps *k, const char *what, const char *type,
+	       int64_t axis, value_id in, value_id *out, struct err *e)
+{
+	struct attr a;
+	struct step n = {.what = what,
+			 .type = type,
+			 .opset = 11, /* the axes are an attribute */
+			 .in = &in,
+			 .nin = 1,
+			 .attrs = &a,
+			 .nattrs = 1};
+	int rc = attr_set_ints(k, "axes", &axis, 1, &a, e);
+
+	if (rc == 0 && !what)
+		rc = err_nomem(e, 0); /* a name that could not be made */
+	return rc < 0 ? rc : steps_inner(k, &n, out, e);
+}
+
+int steps_zeros_behind(struct steps *k, const char *tag, value_id list,
+		       int64_t n, value_id *out, struct err *e)
+{
+	static const char *const words[] = {"count", "zeros", "bias_both"};
+	struct attr axis = attr_set_int("axis", 0);
+	value_id parts[2] = {list, NO_VALUE}, count;
+	struct step join = {.type = "Concat",
+			    .in = parts,
+			    .nin = 2,
+			    .attrs = &axis,
+			    .nattrs = 1};
+	const char *names[3];
+	int rc;
+
+	for (size_t i = 0; i < 3; i++) {
+		char buf[64];
+		int len = snprintf(buf, sizeof(buf), "%s%s", tag, words[i]);
+
+		names[i] = arena_strndup(k->m->arena, buf, (size_t)len);
+		if (!names[i])
+			return err_nomem(e, (size_t)len);
+	}
+	join.what = names[2];
+	rc = steps_ints(k, names[0], &n, 1, &count, e);
+	if (rc == 0)
+		rc = steps_make(k, names[1], "ConstantOfShape", count, NO_VALUE,
+				&parts[1], e);
+	return rc < 0 ? rc : steps_inner(k, &join, out, e);
 }
 
 /* ---- constants ---- */

@@ -51,6 +51,15 @@ int steps_inner(struct steps *k, const struct step *n, value_id *out,
 /* The same without attributes; b may be NO_VALUE. */
 int steps_make(struct steps *k, const char *what, const char *type, value_id a,
 	       value_id b, value_id *out, struct err *e);
+/* Squeeze or Unsqueeze, by one axis. */
+int steps_axis(struct steps *k, const char *what, const char *type,
+	       int64_t axis, value_id in, value_id *out, struct err *e);
+/*
+ * A list and n zeros behind it; the steps are called tag and "count", "zeros",
+ * "bias_both".
+ */
+int steps_zeros_behind(struct steps *k, const char *tag, value_id list,
+		       int64_t n, value_id *out, struct err *e);
 /* A constant: a list of numbers, or a single one. */
 int steps_ints(struct steps *k, const char *what, const int64_t *v, size_t n,
 	       value_id *out, struct err *e);

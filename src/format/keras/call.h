@@ -10,7 +10,7 @@
  *	functions.c	functions of TensorFlow and Keras called as layers
  *	norms.c		normalisation
  *	images.c	convolution, pooling, padding
- *	recurrent.c	LSTM, GRU, SimpleRNN, Bidirectional
+ *	rnn.h, …	LSTM, GRU, SimpleRNN, Bidirectional
  *	attention.c	attention
  *	activation.c	activations by their names
  */

@@ -151,21 +151,11 @@ static int join_gates(struct tflite_make *k, const char *what, uint32_t first,
 	return steps_inner(&k->at, &s, out, e);
 }
 
+/* An axis of 1 in front: of the directions. */
 static int widen(struct tflite_make *k, const char *what, value_id in,
 		 value_id *out, struct err *e)
 {
-	int64_t axis = 0;
-	struct attr a;
-	struct step s = {.what = what,
-			 .type = "Unsqueeze",
-			 .opset = 11,
-			 .in = &in,
-			 .nin = 1,
-			 .attrs = &a,
-			 .nattrs = 1};
-	int rc = attr_set_ints(&k->at, "axes", &axis, 1, &a, e);
-
-	return rc < 0 ? rc : steps_inner(&k->at, &s, out, e);
+	return steps_axis(&k->at, what, "Unsqueeze", 0, in, out, e);
 }
 
 /* All four gates, floats, no peepholes, projections or norms. */
@@ -192,26 +182,11 @@ static bool is_plain_lstm(const struct tflite_make *k)
 static int lstm_bias(struct tflite_make *k, int64_t units, value_id *out,
 		     struct err *e)
 {
-	int64_t count = 4 * units;
-	struct attr axis = attr_set_int("axis", 0);
-	value_id n, parts[2];
-	struct step zeros = {
-		.what = "zeros", .type = "ConstantOfShape", .in = &n, .nin = 1};
-	struct step join = {.what = "bias_both",
-			    .type = "Concat",
-			    .in = parts,
-			    .nin = 2,
-			    .attrs = &axis,
-			    .nattrs = 1};
 	value_id v;
-	int rc = join_gates(k, "bias", LSTM_BIAS, &parts[0], e);
+	int rc = join_gates(k, "bias", LSTM_BIAS, &v, e);
 
 	if (rc == 0)
-		rc = steps_ints(&k->at, "count", &count, 1, &n, e);
-	if (rc == 0)
-		rc = steps_inner(&k->at, &zeros, &parts[1], e);
-	if (rc == 0)
-		rc = steps_inner(&k->at, &join, &v, e);
+		rc = steps_zeros_behind(&k->at, "", v, 4 * units, &v, e);
 	return rc < 0 ? rc : widen(k, "B", v, out, e);
 }
 

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rnn - what the files about recurrent layers share.
+ *
+ *	recurrent.c	the layers
+ *	gates.c		kernels, biases, activations
+ *	masks.c		steps that are left out
+ */
+#ifndef FORMAT_KERAS_RNN_H
+#define FORMAT_KERAS_RNN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "format/keras/call.h"
+
+struct recurrent {
+	const char *type; /* ONNX's: LSTM, GRU, RNN */
+	uint32_t ngates;
+	uint32_t nstates;
+	int64_t units;
+	const char *tag; /* in front of the steps' names: "", "backward_" */
+	bool is_backward;
+	bool is_both;	   /* one of two ways: time goes on as in the input */
+	value_id first[2]; /* the state to begin with, or NO_VALUE */
+	uint32_t nfirst;
+};
+
+/* ---- gates.c ---- */
+/* A step's name with the way it goes in front, in the arena. */
+const char *rnn_name(struct keras_call *c, const struct recurrent *r,
+		     const char *what);
+/* steps_inner of a step of this name. */
+int rnn_step(struct keras_call *c, const struct recurrent *r, struct step *s,
+	     value_id *out, struct err *e);
+/* One of the layer's kernels as ONNX has it. */
+int rnn_kernel(struct keras_call *c, const struct recurrent *r,
+	       const char *name, const char *what, value_id *out,
+	       struct err *e);
+/* Both biases; NO_VALUE for none.  is_double: the layer has two. */
+int rnn_bias(struct keras_call *c, const struct recurrent *r, bool is_double,
+	     value_id *out, struct err *e);
+/* Three attributes; false for a function that ONNX lacks. */
+bool rnn_activations(struct keras_call *c, const struct recurrent *r,
+		     struct attr *out);
+
+#endif
