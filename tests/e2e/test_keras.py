@@ -198,6 +198,151 @@ def gru_that_resets_after():
                          "gru/bias": b}, x, "out/gru.npy"), h)
 
 
+def skipping_lstm(x, mask, k, r, b, zero=False):
+    """Steps that do not count change nothing; the result before is handed
+    out again, or zeros."""
+    n = r.shape[0]
+    out = np.zeros((x.shape[0], x.shape[1], n))
+    for row in range(x.shape[0]):
+        keep = np.flatnonzero(mask[row])
+        if len(keep) == 0:
+            continue
+        made = lstm(x[row:row + 1, keep], k, r, b)[0]
+        for t in range(x.shape[1]):
+            last = np.searchsorted(keep, t, "right") - 1
+            if last >= 0 and (mask[row, t] or not zero):
+                out[row, t] = made[last]
+    return out
+
+
+def words(*rows):
+    return np.array(rows, "f4")
+
+
+WORDS = words([1, 2, 3, 0, 0], [0, 0, 4, 5, 1], [2, 0, 3, 0, 4], [0] * 5,
+              [5, 4, 3, 2, 1])
+
+
+def masked_model(*layers):
+    return sequential((5,), layer("Embedding", "rows", input_dim=6,
+                                  output_dim=3, mask_zero=True), *layers)
+
+
+def lstm_layer(name, **config):
+    return layer("LSTM", name, units=2, activation="tanh",
+                 recurrent_activation="sigmoid", **config)
+
+
+def lstm_weights(name, width=3):
+    return {"%s/kernel" % name: numbers(width, 8),
+            "%s/recurrent_kernel" % name: numbers(2, 8),
+            "%s/bias" % name: numbers(8)}
+
+
+@case(mount=False)
+def sequences_with_steps_left_out():
+    table, mask = numbers(6, 3), WORDS != 0
+    x = table[WORDS.astype(int)]
+    for config in ({"return_sequences": True}, {},
+                   {"return_sequences": True, "go_backwards": True},
+                   {"go_backwards": True},
+                   {"return_sequences": True, "zero_output_for_mask": True}):
+        w = lstm_weights("lstm")
+        turn = slice(None, None, -1 if "go_backwards" in config else 1)
+        want = skipping_lstm(x[:, turn], mask[:, turn], *w.values(),
+                             zero="zero_output_for_mask" in config)
+        if "return_sequences" not in config:
+            want = want[:, -1]
+        got = compute(masked_model(lstm_layer("lstm", **config)),
+                      {"rows/embeddings": table, **w}, WORDS, "out/lstm.npy")
+        near(got, want, config)
+
+
+@case(mount=False)
+def masks_go_from_layer_to_layer():
+    table, mask = numbers(6, 3), WORDS != 0
+    w = [lstm_weights("first"), lstm_weights("second", 4)]
+    dense = numbers(2, 4)
+    model = masked_model(
+        lstm_layer("first", return_sequences=True), layer("Dropout", "drop"),
+        layer("Dense", "dense", units=4, use_bias=False, activation="linear"),
+        layer("Masking", "again", mask_value=9.0),
+        lstm_layer("second", return_sequences=True),
+        layer("GlobalAveragePooling1D", "mean"))
+    h = skipping_lstm(table[WORDS.astype(int)], mask, *w[0].values()) @ dense
+    # Masking makes a mask of its own: no step is all nines.
+    h = skipping_lstm(h, np.ones_like(mask), *w[1].values())
+    weights = {"rows/embeddings": table, "dense/kernel": dense}
+    near(compute(model, {**weights, **w[0], **w[1]}, WORDS, "out/mean.npy"),
+         h.mean(1))
+
+
+@case(mount=False)
+def an_average_of_the_steps_that_count():
+    table, mask = numbers(6, 3), WORDS[:3] != 0
+    x = table[WORDS[:3].astype(int)] * mask[..., None]
+    got = compute(masked_model(layer("GlobalAveragePooling1D", "mean")),
+                  {"rows/embeddings": table}, WORDS[:3], "out/mean.npy")
+    near(got, x.sum(1) / mask.sum(1, keepdims=True))
+
+
+@case(mount=False)
+def masks_both_ways():
+    """Of both ways, steps left out are zeros."""
+    x = numbers(3, 5, 3)
+    x[0, 3:] = x[1, :2] = x[2, 1] = 0.5
+    mask = (x != 0.5).any(-1)
+    inner = lstm_layer("lstm", return_sequences=True)
+    w = [lstm_weights("both/%s_lstm/lstm_cell" % way)
+         for way in ("forward", "backward")]
+    model = sequential((5, 3), layer("Masking", "mask", mask_value=0.5),
+                       layer("Bidirectional", "both", layer=inner,
+                             merge_mode="concat"))
+    back = skipping_lstm(x[:, ::-1], mask[:, ::-1], *w[1].values(), zero=True)
+    want = np.concatenate([skipping_lstm(x, mask, *w[0].values(), zero=True),
+                           back[:, ::-1]], -1)
+    near(compute(model, {**w[0], **w[1]}, x, "out/both.npy"), want)
+
+
+def softmax(x):
+    x = np.exp(x - x.max(-1, keepdims=True))
+    return x / x.sum(-1, keepdims=True)
+
+
+def attending(config, cls="Attention"):
+    return functional([
+        given("x", 5),
+        layer("Embedding", "rows", take("x"), input_dim=6, output_dim=3,
+              mask_zero=True),
+        layer(cls, "mixed", [take("rows", "rows")], **config)], ["mixed"])
+
+
+@case(mount=False)
+def attention_of_one_head():
+    table, mask = numbers(6, 3), WORDS[:3] != 0
+    v = table[WORDS[:3].astype(int)].astype("f8")
+    low = np.where(mask[:, None], 0, -1e9)
+    scale = np.float32(0.7)
+    weights = {"rows/embeddings": table, "mixed/scale": scale}
+
+    def want(scores):
+        return (softmax(scores + low) @ v) * mask[..., None]
+    scores = v @ v.transpose(0, 2, 1)
+    near(compute(attending({"use_scale": True}), weights, WORDS[:3],
+                 "out/mixed.npy"), want(scores * scale))
+    causal = np.where(np.tri(5), 0, -1e9)
+    near(compute(attending({"causal": True}), weights, WORDS[:3],
+                 "out/mixed.npy"), want(np.minimum(scores + causal, scores)))
+    pairs = v[:, :, None] + v[:, None]
+    weights["mixed/scale"] = numbers(3)
+    near(compute(attending({}, "AdditiveAttention"), weights, WORDS[:3],
+                 "out/mixed.npy"),
+         want((weights["mixed/scale"] * np.tanh(pairs)).sum(-1)))
+    weights["mixed/concat_score_weight"] = np.float32(1.3)
+    near(compute(attending({"score_mode": "concat"}), weights, WORDS[:3],
+                 "out/mixed.npy"), want(1.3 * np.tanh(pairs).sum(-1)))
+
+
 def shared_model():
     """A model called twice in a model, and a number as an argument."""
     inner = functional([given("z", 3), layer("Dense", "d", [take("z")],

@@ -13,6 +13,7 @@
  *	rnn.h, …	LSTM, GRU, SimpleRNN, Bidirectional
  *	attention.c	attention
  *	activation.c	activations by their names
+ *	masks.c		which steps of a sequence count
  */
 #ifndef FORMAT_KERAS_CALL_H
 #define FORMAT_KERAS_CALL_H
@@ -47,6 +48,7 @@ struct keras_graph {
 	struct graph *g;
 	int version;	       /* of Keras: 1, 2 or 3 */
 	bool has_masks;	       /* recurrent layers may skip steps */
+	struct map *masks;     /* of values: their masks, or NO_VALUE */
 	struct map *weights;   /* (module, name) → index of a parameter + 1 */
 	struct map *uses;      /* value name → 1 + its largest tensor index */
 	struct map *ranks;     /* of values, as far as they are known */
@@ -98,6 +100,19 @@ int keras_set_rank(struct keras_graph *kg, value_id v, int rank, struct err *e);
 /* Remembers how many outputs of a call connections ask for. */
 int keras_note_uses(struct keras_scope *s, const struct json *connections,
 		    struct err *e);
+
+/* ---- masks.c ---- */
+#define KERAS_MASK_UNKNOWN ((value_id)-2)
+/* [batch, steps], true where a step counts; NO_VALUE: all do. */
+value_id keras_mask(const struct keras_graph *kg, value_id v);
+int keras_set_mask(struct keras_graph *kg, value_id v, value_id mask,
+		   struct err *e);
+/* Of a call that was made: the masks of its outputs. */
+int keras_hand_on_masks(struct keras_call *c, struct err *e);
+/* False where a mask matters, and what it is or does is not known. */
+bool keras_can_mask(const struct keras_call *c);
+/* False when that of any input is not known. */
+bool keras_knows_masks(const struct keras_call *c);
 
 /* ---- graph.c ---- */
 /*

@@ -122,6 +122,8 @@ static const struct known knowns[] = {
 	{"LSTMCell", {"kernel", "recurrent_kernel", "bias"}, 3},
 	{"GRUCell", {"kernel", "recurrent_kernel", "bias"}, 3},
 	{"SimpleRNNCell", {"kernel", "recurrent_kernel", "bias"}, 3},
+	{"AdditiveAttention", {"scale"}, 1},
+	{"Attention", {"scale", "concat_score_weight"}, 2},
 	{"Embedding", {"embeddings"}, 1},
 	{"PReLU", {"alpha"}, 1},
 };
@@ -135,6 +137,15 @@ static const char *known_variable(const struct known *k, size_t i, size_t n)
 	return i < n ? k->names[i] : NULL;
 }
 
+static bool has_scale(const struct json *layer)
+{
+	bool is = false;
+
+	json_get_bool(json_member(json_member(layer, "config"), "use_scale"),
+		      &is);
+	return is;
+}
+
 const char *keras_variable(const char *class, const struct json *layer,
 			   size_t i, size_t n)
 {
@@ -142,6 +153,8 @@ const char *keras_variable(const char *class, const struct json *layer,
 
 	if (!class)
 		return NULL;
+	if (strcmp(class, "Attention") == 0 && n == 1)
+		return has_scale(layer) ? "scale" : "concat_score_weight";
 	for (size_t j = 0; j < count; j++)
 		if (strcmp(class, knowns[j].class) == 0)
 			return known_variable(&knowns[j], i, n);

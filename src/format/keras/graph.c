@@ -75,6 +75,8 @@ static int add_input(struct keras_scope *s, value_id v,
 	}
 	if (rc == 0)
 		rc = graph_declare(s->kg->g, v, &t, NULL, e);
+	if (rc == 0)
+		rc = keras_set_mask(s->kg, v, NO_VALUE, e);
 	return rc < 0 ? rc : keras_set_rank(s->kg, v, t.shape.rank, e);
 }
 
@@ -150,8 +152,9 @@ static int add_plain(struct keras_call *c, struct err *e)
 	return 0;
 }
 
-static int add_identity(struct keras_call *c, const char *what, value_id in,
-			const value_id *out, struct err *e)
+static int add_identity(struct keras_graph *kg, struct keras_call *c,
+			const char *what, value_id in, const value_id *out,
+			struct err *e)
 {
 	struct step n = {.what = what,
 			 .type = "Identity",
@@ -159,8 +162,9 @@ static int add_identity(struct keras_call *c, const char *what, value_id in,
 			 .nin = 1,
 			 .out = out,
 			 .nout = 1};
+	int rc = steps_node(&c->at, &n, e);
 
-	return steps_node(&c->at, &n, e);
+	return rc < 0 ? rc : keras_set_mask(kg, *out, keras_mask(kg, in), e);
 }
 
 static int add_model(struct keras_scope *outer, const struct json *model,
@@ -188,7 +192,9 @@ static int add_call(struct keras_scope *s, const struct json *layer,
 	if (keras_layers(layer) && s->depth < KERAS_DEPTH_MAX)
 		return add_model(s, layer, c, e);
 	rc = c->nin > 0 ? keras_translate(c, e) : 0;
-	if (rc == 0)
+	if (rc > 0)
+		rc = keras_hand_on_masks(c, e);
+	else if (rc == 0)
 		rc = add_plain(c, e);
 	if (rc < 0)
 		return err_wrap(e, "layer %s", c->at.name.p);
@@ -298,7 +304,7 @@ static int bind_input(struct keras_scope *s, const struct json *layer,
 		return 0; /* the graph will say that it is undefined */
 	rc = name_call(s, &c, in->layer, in->node, e);
 	if (rc == 0)
-		rc = add_identity(&c, NULL, caller->in[i], &v, e);
+		rc = add_identity(s->kg, &c, NULL, caller->in[i], &v, e);
 	return rc < 0 ? rc
 		      : keras_set_rank(s->kg, v,
 				       keras_rank(s->kg, caller->in[i]), e);
@@ -358,7 +364,7 @@ static int bind_output(struct keras_scope *s, value_id v, uint32_t i,
 	snprintf(what, sizeof(what), "output_%u", i);
 	if (i == 0)
 		caller->out_rank = keras_rank(s->kg, v);
-	return add_identity(caller, caller->nout > 1 ? what : NULL, v,
+	return add_identity(s->kg, caller, caller->nout > 1 ? what : NULL, v,
 			    &caller->out[i], e);
 }
 
@@ -513,13 +519,16 @@ static int build(struct model *m, const struct json *config, int version,
 				 .version = version,
 				 .weights = map_new(),
 				 .uses = map_new(),
-				 .ranks = map_new()};
+				 .ranks = map_new(),
+				 .masks = map_new()};
 	struct keras_scope s = {.kg = &kg,
 				.model = config,
 				.module = model_root(m),
 				.owner = model_root(m),
 				.prefix = {"", 0}};
-	int rc = kg.weights && kg.uses && kg.ranks ? 0 : err_nomem(e, 0);
+	int rc = kg.weights && kg.uses && kg.ranks && kg.masks
+			 ? 0
+			 : err_nomem(e, 0);
 
 	if (rc == 0 && json_count(keras_layers(config)) > 0) {
 		m->graph = kg.g = graph_new(m->arena, NULL, "");
@@ -531,6 +540,7 @@ static int build(struct model *m, const struct json *config, int version,
 	map_free(kg.weights);
 	map_free(kg.uses);
 	map_free(kg.ranks);
+	map_free(kg.masks);
 	return rc;
 }
 

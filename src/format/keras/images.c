@@ -360,8 +360,6 @@ static int global_pool(struct keras_call *c, const char *type, struct err *e)
 			 .nattrs = 2};
 	int rc;
 
-	if (c->kg->has_masks)
-		return 0;
 	for (size_t i = 0; i < n; i++)
 		axes[i] = (int64_t)i + (is_first ? 2 : 1);
 	rc = attr_set_ints(&c->at, "axes", axes, n, &a[0], e);
@@ -370,8 +368,54 @@ static int global_pool(struct keras_call *c, const char *type, struct err *e)
 	return rc < 0 ? rc : keras_finish(c, &s, e);
 }
 
+/* The sum of the steps that count, over their number. */
+static int masked_average(struct keras_call *c, value_id mask, struct err *e)
+{
+	int64_t axis = keras_is(c, "data_format", "channels_first") ? 2 : 1;
+	struct attr a[2] = {
+		{0}, attr_set_int("keepdims", keras_flag(c, "keepdims", 0))};
+	struct attr to = attr_set_int("to", 1); /* float32 */
+	value_id v, in[2];
+	struct step cast = {.what = "mask_numbers",
+			    .type = "Cast",
+			    .in = &mask,
+			    .nin = 1,
+			    .attrs = &to,
+			    .nattrs = 1};
+	struct step sum = {.type = "ReduceSum",
+			   .opset = 11,
+			   .nin = 1,
+			   .attrs = a,
+			   .nattrs = 2};
+	struct step n = {.type = "Div", .in = in, .nin = 2};
+	int rc = attr_set_ints(&c->at, "axes", &axis, 1, &a[0], e);
+
+	if (rc == 0)
+		rc = steps_inner(&c->at, &cast, &mask, e);
+	if (rc == 0)
+		rc = steps_axis(&c->at, "mask_wide", "Unsqueeze", 3 - axis,
+				mask, &mask, e);
+	if (rc == 0)
+		rc = steps_make(&c->at, "masked", "Mul", c->in[0], mask, &v, e);
+	sum.what = "sum";
+	sum.in = &v;
+	if (rc == 0)
+		rc = steps_inner(&c->at, &sum, &in[0], e);
+	sum.what = "count";
+	sum.in = &mask;
+	if (rc == 0)
+		rc = steps_inner(&c->at, &sum, &in[1], e);
+	n.what = "average";
+	c->out_rank = a[1].i ? 3 : 2;
+	return rc < 0 ? rc : keras_finish(c, &n, e);
+}
+
 static int global_average(struct keras_call *c, struct err *e)
 {
+	value_id mask = keras_mask(c->kg, c->in[0]);
+
+	if (mask != NO_VALUE && strcmp(c->class, "GlobalAveragePooling1D") == 0)
+		return masked_average(c, mask, e);
 	return global_pool(c, "ReduceMean", e);
 }
 

@@ -316,6 +316,8 @@ int keras_translate(struct keras_call *c, struct err *e)
 	};
 	int rc = 0;
 
+	if (!keras_can_mask(c))
+		return 0;
 	for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++)
 		if (strcmp(c->class, layers[i].class) == 0)
 			return layers[i].make(c, e);

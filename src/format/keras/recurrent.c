@@ -52,15 +52,18 @@ static int add_node(struct keras_call *c, const struct recurrent *r, value_id x,
 	return rc < 0 ? rc : steps_node(&c->at, &s, e);
 }
 
+/* How many steps there are, and the states before the first. */
 static int set_states(struct keras_call *c, const struct recurrent *r,
 		      value_id *in, uint32_t *nin, struct err *e)
 {
 	static const char *const what[] = {"initial_h", "initial_c"};
 	int rc = 0;
 
-	if (r->nfirst == 0)
+	bool has_mask = r->mask.mask != NO_VALUE;
+
+	if (r->nfirst == 0 && !has_mask)
 		return 0;
-	in[4] = NO_VALUE; /* lengths */
+	in[4] = has_mask ? r->mask.lengths : NO_VALUE;
 	*nin = 5;
 	for (uint32_t i = 0; rc == 0 && i < r->nfirst; i++)
 		rc = steps_axis(&c->at, rnn_name(c, r, what[i]), "Unsqueeze", 0,
@@ -112,21 +115,33 @@ static int turn_back(struct keras_call *c, const struct recurrent *r,
 	return rc < 0 ? rc : rnn_step(c, r, &s, v, e);
 }
 
+/* Where steps are left out: those of both ways are zeros then. */
+static bool is_zero_where_masked(const struct keras_call *c,
+				 const struct recurrent *r)
+{
+	return r->is_both || keras_flag(c, "zero_output_for_mask", false);
+}
+
 /* [time, 1, batch, units] or [1, batch, units] without what is 1. */
 static int shape_output(struct keras_call *c, const struct recurrent *r,
 			const struct made *m, bool is_sequence, value_id *out,
 			struct err *e)
 {
 	static const int64_t perm[] = {1, 0, 2};
+	bool has_mask = r->mask.mask != NO_VALUE;
 	value_id v = NO_VALUE;
 	int rc;
 
-	if (!is_sequence)
-		return squeeze(c, r, "last", 0, m->states[0], out, e);
+	if (!is_sequence) {
+		rc = squeeze(c, r, "last", 0, m->states[0], out, e);
+		return rc == 0 && has_mask ? rnn_last(c, r, out, e) : rc;
+	}
 	rc = squeeze(c, r, "steps_made", 1, m->steps, &v, e);
 	if (rc == 0)
 		rc = keras_transpose(c, rnn_name(c, r, "batch_first"), v, perm,
 				     3, out, e);
+	if (rc == 0 && has_mask)
+		rc = rnn_spread(c, r, is_zero_where_masked(c, r), out, e);
 	if (rc == 0 && r->is_backward && !r->is_both)
 		rc = turn_back(c, r, out, e);
 	return rc;
@@ -185,14 +200,23 @@ static bool can_run(struct keras_call *c, struct recurrent *r, struct err *e)
 	return p && q && p->rank == 2 && q->rank == 2 && r->units > 0 &&
 	       r->units < 1 << 24 && p->dims[1] == r->units * r->ngates &&
 	       q->dims[0] == r->units && !keras_flag(c, "time_major", false) &&
-	       !c->kg->has_masks && rnn_activations(c, r, unused);
+	       rnn_activations(c, r, unused);
 }
 
-static int time_first(struct keras_call *c, value_id *out, struct err *e)
+/* The input, with the steps that count in front, as ONNX has it. */
+static int time_first(struct keras_call *c, value_id *out, struct rnn_mask *m,
+		      struct err *e)
 {
 	static const int64_t perm[] = {1, 0, 2};
+	value_id mask = keras_mask(c->kg, c->in[0]);
+	int rc = 0;
 
-	return keras_transpose(c, "time_first", c->in[0], perm, 3, out, e);
+	*out = c->in[0];
+	*m = (struct rnn_mask){.mask = NO_VALUE};
+	if (mask != NO_VALUE)
+		rc = rnn_compact(c, mask, out, m, e);
+	return rc < 0 ? rc
+		      : keras_transpose(c, "time_first", *out, perm, 3, out, e);
 }
 
 static int give_states(struct keras_call *c, const struct recurrent *r,
@@ -221,13 +245,15 @@ static int one_way(struct keras_call *c, struct err *e)
 	int rc;
 
 	if (!read_kind(c->class, &r) || !can_run(c, &r, e) ||
-	    (c->nin != 1 && c->nin != 1 + r.nstates) || c->nout > 1 + r.nstates)
+	    (c->nin != 1 && c->nin != 1 + r.nstates) ||
+	    c->nout > 1 + r.nstates ||
+	    (!is_sequence && keras_flag(c, "zero_output_for_mask", false)))
 		return 0;
 	r.is_backward = keras_flag(c, "go_backwards", false);
 	r.nfirst = c->nin - 1;
 	for (uint32_t i = 0; i < r.nfirst; i++)
 		r.first[i] = c->in[i + 1];
-	rc = time_first(c, &x, e);
+	rc = time_first(c, &x, &r.mask, e);
 	if (rc == 0)
 		rc = run_one(c, &r, x, &m, e);
 	if (rc == 0)
@@ -316,7 +342,8 @@ static int bidirectional(struct keras_call *c, struct err *e)
 		parts[i] = c->part;
 	}
 	is_sequence = keras_flag(c, "return_sequences", false);
-	rc = time_first(c, &x, e);
+	rc = time_first(c, &x, &r[0].mask, e);
+	r[1].mask = r[0].mask;
 	for (int i = 0; rc == 0 && i < 2; i++) {
 		c->config = json_member(inner[i], "config");
 		c->part = parts[i];
