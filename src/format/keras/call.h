@@ -9,7 +9,7 @@
  *	arrays.c	layers that move or join numbers
  *	functions.c	functions of TensorFlow and Keras called as layers
  *	norms.c		normalisation
- *	images.c	convolution, pooling, padding
+ *	window.h, …	convolution, pooling, padding
  *	rnn.h, …	LSTM, GRU, SimpleRNN, Bidirectional
  *	attention.c	attention
  *	activation.c	activations by their names

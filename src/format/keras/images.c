@@ -1,319 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * images - convolution, pooling and padding over one, two or three axes.
- *
- * Values are laid out with the channels last unless the layer says otherwise;
- * ONNX computes with the channels first, so they are turned around on the way
- * in and out.
- */
+/* images - pooling, padding and resizing over one, two or three axes. */
 #include <errno.h>
 #include <string.h>
 
 #include "modelfs/err.h"
 
-#include "format/keras/call.h"
+#include "format/keras/window.h"
 #include "wire/json.h"
-
-#define AXES_MAX 3
-
-struct window {
-	size_t n;      /* axes of space */
-	bool is_first; /* the channels are */
-	bool is_same;
-	int64_t kernel[AXES_MAX], strides[AXES_MAX], dilations[AXES_MAX];
-	struct attr attrs[6];
-	uint32_t nattrs;
-};
-
-/* "Conv2D" is about two axes. */
-static size_t count_axes(const char *class)
-{
-	for (const char *p = class; *p; p++)
-		if (*p >= '1' && *p <= '3' && p[1] == 'D')
-			return (size_t)(*p - '0');
-	return 0;
-}
-
-static bool read_window(struct keras_call *c, struct window *w,
-			const char *kernel)
-{
-	*w = (struct window){.n = count_axes(c->class)};
-	w->is_first = keras_is(c, "data_format", "channels_first");
-	w->is_same = keras_is(c, "padding", "same");
-	if (w->n == 0 || !keras_ints(c, kernel, w->kernel, w->n, 1) ||
-	    !keras_ints(c, "strides", w->strides, w->n, 1) ||
-	    !keras_ints(c, "dilation_rate", w->dilations, w->n, 1))
-		return false;
-	for (size_t i = 0; i < w->n; i++)
-		if (w->kernel[i] < 1 || w->strides[i] < 1 ||
-		    w->dilations[i] < 1 || w->kernel[i] > 1 << 20 ||
-		    w->dilations[i] > 1 << 20)
-			return false;
-	return w->is_same || keras_is(c, "padding", "valid") ||
-	       keras_is(c, "padding", "causal");
-}
-
-/* ---- layouts ---- */
-
-static int turn(struct keras_call *c, const struct window *w, const char *what,
-		bool to_first, value_id in, value_id *out, struct err *e)
-{
-	int64_t perm[AXES_MAX + 2] = {0};
-
-	*out = in;
-	if (w->is_first)
-		return 0;
-	perm[to_first ? 1 : w->n + 1] = to_first ? (int64_t)w->n + 1 : 1;
-	for (size_t i = 0; i < w->n; i++)
-		perm[to_first ? i + 2 : i + 1] =
-			(int64_t)i + (to_first ? 1 : 2);
-	return keras_transpose(c, what, in, perm, w->n + 2, out, e);
-}
-
-/* A kernel [space.., a, b] becomes [b, a, space..] or [a, b, space..]. */
-static int turn_kernel(struct keras_call *c, const struct window *w,
-		       const char *what, bool swaps, value_id in, value_id *out,
-		       struct err *e)
-{
-	int64_t perm[AXES_MAX + 2];
-
-	perm[0] = (int64_t)w->n + (swaps ? 1 : 0);
-	perm[1] = (int64_t)w->n + (swaps ? 0 : 1);
-	for (size_t i = 0; i < w->n; i++)
-		perm[i + 2] = (int64_t)i;
-	return keras_transpose(c, what, in, perm, w->n + 2, out, e);
-}
-
-/* The node on values with the channels first; then bias and activation. */
-static int compute(struct keras_call *c, struct window *w, struct step *s,
-		   value_id bias, struct err *e)
-{
-	int64_t perm[AXES_MAX + 2] = {0};
-	value_id v;
-	struct attr a;
-	struct step back = {.what = "channels_last",
-			    .type = "Transpose",
-			    .in = &v,
-			    .nin = 1,
-			    .attrs = &a,
-			    .nattrs = 1};
-	int rc;
-
-	s->attrs = w->attrs;
-	s->nattrs = w->nattrs;
-	if (w->is_first)
-		return bias == NO_VALUE ? keras_finish_active(c, s, e) : 0;
-	rc = steps_inner(&c->at, s, &v, e);
-	perm[w->n + 1] = 1;
-	for (size_t i = 0; i < w->n; i++)
-		perm[i + 1] = (int64_t)i + 2;
-	if (rc == 0)
-		rc = attr_set_ints(&c->at, "perm", perm, w->n + 2, &a, e);
-	return rc < 0 ? rc : keras_finish_biased(c, &back, bias, e);
-}
-
-static int set_ints(struct keras_call *c, struct window *w, const char *name,
-		    const int64_t *v, size_t n, struct err *e)
-{
-	return attr_set_ints(&c->at, name, v, n, &w->attrs[w->nattrs++], e);
-}
-
-/* Causal: all of the padding comes before the first step. */
-static int set_padding(struct keras_call *c, struct window *w, struct err *e)
-{
-	int64_t pads[2] = {(w->kernel[0] - 1) * w->dilations[0], 0};
-
-	if (keras_is(c, "padding", "causal"))
-		return set_ints(c, w, "pads", pads, 2, e);
-	w->attrs[w->nattrs++] =
-		attr_set_text("auto_pad", w->is_same ? "SAME_UPPER" : "VALID");
-	return 0;
-}
-
-static int set_window(struct keras_call *c, struct window *w, bool is_pool,
-		      struct err *e)
-{
-	int rc = set_padding(c, w, e);
-
-	if (rc == 0)
-		rc = set_ints(c, w, "strides", w->strides, w->n, e);
-	if (rc == 0 && is_pool)
-		rc = set_ints(c, w, "kernel_shape", w->kernel, w->n, e);
-	if (rc == 0 && !is_pool)
-		rc = set_ints(c, w, "dilations", w->dilations, w->n, e);
-	return rc;
-}
-
-/* ---- convolution ---- */
-
-/* With the channels first the bias is an input of the node itself. */
-static uint32_t place_bias(const struct window *w, value_id *in, value_id *bias)
-{
-	if (!w->is_first || *bias == NO_VALUE)
-		return 2;
-	in[2] = *bias;
-	*bias = NO_VALUE;
-	return 3;
-}
-
-static bool can_convolve(struct keras_call *c, struct window *w,
-			 const struct param *kernel)
-{
-	return kernel && read_window(c, w, "kernel_size") &&
-	       kernel->rank == w->n + 2 &&
-	       keras_can_activate(c, keras_value(c, "activation"));
-}
-
-static int conv(struct keras_call *c, struct err *e)
-{
-	struct window w;
-	value_id in[3], kernel, bias;
-	struct step s = {.what = "compute", .type = "Conv", .in = in};
-	int rc = keras_weight(c, "kernel", &kernel, e);
-
-	if (rc == 0)
-		rc = keras_weight(c, "bias", &bias, e);
-	if (rc < 0 || !can_convolve(c, &w, keras_weight_param(c, kernel)))
-		return rc;
-	rc = set_window(c, &w, false, e);
-	w.attrs[w.nattrs++] = attr_set_int("group", keras_int(c, "groups", 1));
-	if (rc == 0)
-		rc = turn(c, &w, "channels_first", true, c->in[0], &in[0], e);
-	if (rc == 0)
-		rc = turn_kernel(c, &w, "kernel_turned", true, kernel, &in[1],
-				 e);
-	s.nin = place_bias(&w, in, &bias);
-	return rc < 0 ? rc : compute(c, &w, &s, bias, e);
-}
-
-/* [space.., in, multiplier] is [in * multiplier, 1, space..] of groups. */
-static int grouped_kernel(struct keras_call *c, const struct window *w,
-			  const struct param *p, value_id in, value_id *out,
-			  struct err *e)
-{
-	int64_t dims[AXES_MAX + 2];
-	value_id v;
-	int rc = turn_kernel(c, w, "kernel_turned", false, in, &v, e);
-
-	if (__builtin_mul_overflow(p->dims[w->n], p->dims[w->n + 1], &dims[0]))
-		return err_set(e, EINVAL, "a kernel of too many channels");
-	dims[1] = 1;
-	for (size_t i = 0; i < w->n; i++)
-		dims[i + 2] = p->dims[i];
-	return rc < 0 ? rc
-		      : keras_reshape(c, "kernel_grouped", v, dims, w->n + 2,
-				      out, e);
-}
-
-static int depthwise_conv(struct keras_call *c, struct err *e)
-{
-	struct window w;
-	const struct param *p;
-	value_id in[3], kernel, bias;
-	struct step s = {.what = "compute", .type = "Conv", .in = in};
-	int rc = keras_weight(c, "depthwise_kernel", &kernel, e);
-
-	if (rc == 0 && kernel == NO_VALUE)
-		rc = keras_weight(c, "kernel", &kernel, e);
-	if (rc == 0)
-		rc = keras_weight(c, "bias", &bias, e);
-	p = rc < 0 ? NULL : keras_weight_param(c, kernel);
-	if (rc < 0 || !can_convolve(c, &w, p))
-		return rc;
-	rc = set_window(c, &w, false, e);
-	w.attrs[w.nattrs++] = attr_set_int("group", p->dims[w.n]);
-	if (rc == 0)
-		rc = turn(c, &w, "channels_first", true, c->in[0], &in[0], e);
-	if (rc == 0)
-		rc = grouped_kernel(c, &w, p, kernel, &in[1], e);
-	s.nin = place_bias(&w, in, &bias);
-	return rc < 0 ? rc : compute(c, &w, &s, bias, e);
-}
-
-/* A depthwise convolution, then one of single points. */
-static int separable_conv(struct keras_call *c, struct err *e)
-{
-	struct window w;
-	const struct param *p;
-	value_id in[3], deep, point, bias;
-	struct step s = {.what = "depthwise", .type = "Conv", .in = in};
-	int rc = keras_weight(c, "depthwise_kernel", &deep, e);
-
-	if (rc == 0)
-		rc = keras_weight(c, "pointwise_kernel", &point, e);
-	if (rc == 0)
-		rc = keras_weight(c, "bias", &bias, e);
-	p = rc < 0 ? NULL : keras_weight_param(c, deep);
-	if (rc < 0 || point == NO_VALUE || !can_convolve(c, &w, p))
-		return rc;
-	rc = set_window(c, &w, false, e);
-	w.attrs[w.nattrs++] = attr_set_int("group", p->dims[w.n]);
-	if (rc == 0)
-		rc = turn(c, &w, "channels_first", true, c->in[0], &in[0], e);
-	if (rc == 0)
-		rc = grouped_kernel(c, &w, p, deep, &in[1], e);
-	s.attrs = w.attrs;
-	s.nattrs = w.nattrs;
-	s.nin = 2;
-	if (rc == 0)
-		rc = steps_inner(&c->at, &s, &in[0], e);
-	if (rc == 0)
-		rc = turn_kernel(c, &w, "pointwise_turned", true, point, &in[1],
-				 e);
-	w.nattrs = 0;
-	s.what = "pointwise";
-	s.nin = place_bias(&w, in, &bias);
-	return rc < 0 ? rc : compute(c, &w, &s, bias, e);
-}
-
-/* What TensorFlow cuts off on both sides, or adds at the end. */
-static int set_transposed(struct keras_call *c, struct window *w, struct err *e)
-{
-	int64_t pads[2 * AXES_MAX] = {0}, more[AXES_MAX] = {0};
-	int rc;
-
-	for (size_t i = 0; i < w->n; i++) {
-		int64_t extent = (w->kernel[i] - 1) * w->dilations[i] + 1;
-		int64_t over = extent - w->strides[i];
-
-		more[i] = over < 0 ? -over : 0;
-		if (!w->is_same || over < 0)
-			continue;
-		pads[i] = over / 2;
-		pads[w->n + i] = over - over / 2;
-	}
-	rc = set_ints(c, w, "pads", pads, 2 * w->n, e);
-	if (rc == 0)
-		rc = set_ints(c, w, "output_padding", more, w->n, e);
-	if (rc == 0)
-		rc = set_ints(c, w, "strides", w->strides, w->n, e);
-	if (rc == 0)
-		rc = set_ints(c, w, "dilations", w->dilations, w->n, e);
-	return rc;
-}
-
-/* The kernel is [space.., out, in]. */
-static int conv_transpose(struct keras_call *c, struct err *e)
-{
-	struct window w;
-	value_id in[3], kernel, bias;
-	struct step s = {.what = "compute", .type = "ConvTranspose", .in = in};
-	int rc = keras_weight(c, "kernel", &kernel, e);
-
-	if (rc == 0)
-		rc = keras_weight(c, "bias", &bias, e);
-	if (rc < 0 || !can_convolve(c, &w, keras_weight_param(c, kernel)) ||
-	    json_kind(keras_value(c, "output_padding")) != JSON_KIND_NULL)
-		return rc;
-	rc = set_transposed(c, &w, e);
-	if (rc == 0)
-		rc = turn(c, &w, "channels_first", true, c->in[0], &in[0], e);
-	if (rc == 0)
-		rc = turn_kernel(c, &w, "kernel_turned", true, kernel, &in[1],
-				 e);
-	s.nin = place_bias(&w, in, &bias);
-	return rc < 0 ? rc : compute(c, &w, &s, bias, e);
-}
 
 /* ---- pooling ---- */
 
@@ -324,15 +17,16 @@ static int pool(struct keras_call *c, const char *type, struct err *e)
 	struct step s = {.what = "compute", .type = type, .in = &in, .nin = 1};
 	int rc;
 
-	if (!read_window(c, &w, "pool_size"))
+	if (!window_read(c, &w, "pool_size"))
 		return 0;
 	/* Without strides the windows lie side by side. */
 	if (json_kind(keras_value(c, "strides")) == JSON_KIND_NULL)
 		memcpy(w.strides, w.kernel, sizeof(w.strides));
-	rc = set_window(c, &w, true, e);
+	rc = window_set(c, &w, true, e);
 	if (rc == 0)
-		rc = turn(c, &w, "channels_first", true, c->in[0], &in, e);
-	return rc < 0 ? rc : compute(c, &w, &s, NO_VALUE, e);
+		rc = window_turn(c, &w, "channels_first", true, c->in[0], &in,
+				 e);
+	return rc < 0 ? rc : window_compute(c, &w, &s, NO_VALUE, e);
 }
 
 static int max_pool(struct keras_call *c, struct err *e)
@@ -348,7 +42,7 @@ static int average_pool(struct keras_call *c, struct err *e)
 static int global_pool(struct keras_call *c, const char *type, struct err *e)
 {
 	int64_t axes[AXES_MAX];
-	size_t n = count_axes(c->class);
+	size_t n = window_axes(c->class);
 	bool is_first = keras_is(c, "data_format", "channels_first");
 	bool keeps = keras_flag(c, "keepdims", false);
 	struct attr a[2];
@@ -455,7 +149,7 @@ static size_t first_axis(const struct keras_call *c)
 
 static int zero_padding(struct keras_call *c, struct err *e)
 {
-	size_t n = count_axes(c->class), first = first_axis(c);
+	size_t n = window_axes(c->class), first = first_axis(c);
 	int64_t borders[AXES_MAX][2], pads[2 * (AXES_MAX + 2)] = {0};
 	struct attr a;
 	struct step s = {.type = "Pad",
@@ -478,7 +172,7 @@ static int zero_padding(struct keras_call *c, struct err *e)
 
 static int cropping(struct keras_call *c, struct err *e)
 {
-	size_t n = count_axes(c->class), first = first_axis(c);
+	size_t n = window_axes(c->class), first = first_axis(c);
 	int64_t borders[AXES_MAX][2], axes[AXES_MAX];
 	int64_t starts[AXES_MAX], ends[AXES_MAX];
 	struct attr a[3];
@@ -507,7 +201,7 @@ static int cropping(struct keras_call *c, struct err *e)
 
 static int upsampling(struct keras_call *c, struct err *e)
 {
-	size_t n = count_axes(c->class), first = first_axis(c);
+	size_t n = window_axes(c->class), first = first_axis(c);
 	bool is_linear = keras_is(c, "interpolation", "bilinear");
 	int64_t size[AXES_MAX];
 	float scales[AXES_MAX + 2] = {1, 1, 1, 1, 1};
@@ -538,19 +232,19 @@ static const struct {
 	{"AveragePooling1D", average_pool},
 	{"AveragePooling2D", average_pool},
 	{"AveragePooling3D", average_pool},
-	{"Conv1D", conv},
-	{"Conv1DTranspose", conv_transpose},
-	{"Conv2D", conv},
-	{"Conv2DTranspose", conv_transpose},
-	{"Conv3D", conv},
-	{"Conv3DTranspose", conv_transpose},
-	{"Convolution1D", conv},
-	{"Convolution2D", conv},
+	{"Conv1D", keras_conv},
+	{"Conv1DTranspose", keras_conv_transpose},
+	{"Conv2D", keras_conv},
+	{"Conv2DTranspose", keras_conv_transpose},
+	{"Conv3D", keras_conv},
+	{"Conv3DTranspose", keras_conv_transpose},
+	{"Convolution1D", keras_conv},
+	{"Convolution2D", keras_conv},
 	{"Cropping1D", cropping},
 	{"Cropping2D", cropping},
 	{"Cropping3D", cropping},
-	{"DepthwiseConv1D", depthwise_conv},
-	{"DepthwiseConv2D", depthwise_conv},
+	{"DepthwiseConv1D", keras_depthwise_conv},
+	{"DepthwiseConv2D", keras_depthwise_conv},
 	{"GlobalAveragePooling1D", global_average},
 	{"GlobalAveragePooling2D", global_average},
 	{"GlobalAveragePooling3D", global_average},
@@ -560,8 +254,8 @@ static const struct {
 	{"MaxPooling1D", max_pool},
 	{"MaxPooling2D", max_pool},
 	{"MaxPooling3D", max_pool},
-	{"SeparableConv1D", separable_conv},
-	{"SeparableConv2D", separable_conv},
+	{"SeparableConv1D", keras_separable_conv},
+	{"SeparableConv2D", keras_separable_conv},
 	{"UpSampling1D", upsampling},
 	{"UpSampling2D", upsampling},
 	{"UpSampling3D", upsampling},
