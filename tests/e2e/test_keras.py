@@ -343,6 +343,154 @@ def attention_of_one_head():
                  "out/mixed.npy"), want(1.3 * np.tanh(pairs).sum(-1)))
 
 
+def conv_same(x, k):
+    return conv2d(x, k, 1)
+
+
+@case(mount=False)
+def an_lstm_of_convolutions():
+    x, f = numbers(2, 3, 4, 5, 2), 3
+    k, r, b = numbers(3, 3, 2, 4 * f), numbers(3, 3, f, 4 * f), numbers(4 * f)
+    weights = {"cl/kernel": k, "cl/recurrent_kernel": r, "cl/bias": b}
+    for config in ({"return_sequences": True}, {"go_backwards": True}):
+        model = sequential((3, 4, 5, 2), layer(
+            "ConvLSTM2D", "cl", filters=f, kernel_size=[3, 3],
+            padding="same", activation="tanh", **config,
+            recurrent_activation="sigmoid"))
+        h = c = np.zeros((2, 4, 5, f))
+        steps = []
+        for t in range(3)[::-1 if "go_backwards" in config else 1]:
+            z = conv_same(x[:, t], k) + conv_same(h, r) + b
+            i, o = sigmoid(z[..., :f]), sigmoid(z[..., 3 * f:])
+            c = sigmoid(z[..., f:2 * f]) * c + i * np.tanh(
+                z[..., 2 * f:3 * f])
+            h = o * np.tanh(c)
+            steps.append(h)
+        near(compute(model, weights, x, "out/cl.npy"),
+             np.stack(steps, 1) if "return_sequences" in config else h)
+
+
+@case(mount=False)
+def a_layer_for_each_step():
+    x, k = numbers(2, 3, 5, 6, 2), numbers(3, 3, 2, 4)
+    inner = layer("Conv2D", "conv", kernel_size=[3, 3], padding="same",
+                  strides=[2, 2], use_bias=False, activation="relu")
+    model = sequential(x.shape[1:], layer("TimeDistributed", "each",
+                                          layer=inner))
+    want = np.stack([np.maximum(conv2d(x[:, t], k, 2), 0)
+                     for t in range(3)], 1)
+    near(compute(model, {"each/kernel": k}, x, "out/each.npy"), want)
+    inner = lstm_layer("lstm")
+    w = lstm_weights("each")
+    model = sequential((4, 5, 3), layer("TimeDistributed", "each",
+                                        layer=inner))
+    x = numbers(2, 4, 5, 3)
+    want = lstm(x.reshape(8, 5, 3), *w.values())[:, -1].reshape(2, 4, 2)
+    near(compute(model, w, x, "out/each.npy"), want)
+
+
+@case(mount=False)
+def a_cell_in_a_recurrent_layer():
+    x, w = numbers(2, 5, 3), lstm_weights("rnn/lstm_cell")
+    cell = {"class_name": "LSTMCell", "config": {
+        "name": "lstm_cell", "units": 2, "activation": "tanh",
+        "recurrent_activation": "sigmoid"}}
+    model = sequential((5, 3), layer("RNN", "rnn", cell=cell,
+                                     return_sequences=True))
+    near(compute(model, w, x, "out/rnn.npy"), lstm(x, *w.values()))
+
+
+@case(mount=False)
+def normalisation_of_groups():
+    x, g, b = numbers(2, 3, 4, 6), numbers(6), numbers(6)
+    for groups in (2, 3, -1):
+        model = sequential((3, 4, 6), layer(
+            "GroupNormalization", "gn", groups=groups, axis=-1,
+            epsilon=0.01))
+        n = 6 if groups == -1 else groups
+        v = x.astype("f8").reshape(2, 12, n, 6 // n)
+        v = (v - v.mean((1, 3), keepdims=True)) / np.sqrt(
+            v.var((1, 3), keepdims=True) + 0.01)
+        near(compute(model, {"gn/gamma": g, "gn/beta": b}, x, "out/gn.npy"),
+             v.reshape(x.shape) * g + b)
+        near(compute(model, {"gn/beta": b}, x, "out/gn.npy"),
+             v.reshape(x.shape) + b)
+    model = sequential((3, 4, 6), layer("RMSNormalization", "rms", axis=-1,
+                                        epsilon=1e-6))
+    near(compute(model, {"rms/scale": g}, x, "out/rms.npy"),
+         x / np.sqrt((x ** 2).mean(-1, keepdims=True) + 1e-6) * g)
+
+
+@case(mount=False)
+def products_of_two_values():
+    x = numbers(2, 3, 4)
+
+    def dot(axes):
+        return functional([given("x", 3, 4), layer(
+            "Dot", "dot", [take("x", "x")], axes=axes, normalize=False)],
+            ["dot"])
+    near(compute(dot(-1), {}, x, "out/dot.npy"),
+         np.einsum("abs,acs->abc", x, x))
+    near(compute(dot([1, 1]), {}, x, "out/dot.npy"),
+         np.einsum("asb,asc->abc", x, x))
+    flat = functional([given("x", 4), layer(
+        "Dot", "dot", [take("x", "x")], axes=1, normalize=False)], ["dot"])
+    near(compute(flat, {}, x[0], "out/dot.npy"),
+         (x[0] ** 2).sum(1, keepdims=True))
+
+
+def scattered(x, k, stride, same, size):
+    """What a convolution of this stride would have been made from."""
+    n, h, w, _ = x.shape
+    kh, kw, co, _ = k.shape
+    full = np.zeros((n, (h - 1) * stride + kh + stride,
+                     (w - 1) * stride + kw + stride, co))
+    for i in range(h):
+        for j in range(w):
+            full[:, i * stride:i * stride + kh,
+                 j * stride:j * stride + kw] += np.einsum(
+                     "nc,hwoc->nhwo", x[:, i, j], k)
+    cut = [max((a - 1) * stride + b - s, 0) // 2 if same else 0
+           for a, b, s in zip((h, w), (kh, kw), size)]
+    return full[:, cut[0]:cut[0] + size[0], cut[1]:cut[1] + size[1]]
+
+
+@case(mount=False)
+def transposed_convolution_and_its_padding():
+    x, k = numbers(1, 4, 5, 2), numbers(3, 3, 3, 2)
+    for padding, more, size in (
+            ("same", None, (8, 10)), ("valid", None, (9, 11)),
+            ("same", [1, 1], (8, 10)), ("same", [0, 1], (7, 10)),
+            ("valid", [1, 0], (10, 11))):
+        model = sequential((4, 5, 2), layer(
+            "Conv2DTranspose", "up", kernel_size=[3, 3], strides=[2, 2],
+            padding=padding, output_padding=more, use_bias=False,
+            activation="linear"))
+        near(compute(model, {"up/kernel": k}, x, "out/up.npy"),
+             scattered(x, k, 2, padding == "same", size), (padding, more))
+
+
+@case(mount=False)
+def sizes_of_images():
+    x = numbers(1, 4, 6, 2)
+
+    def at(size, to, kind):
+        p = (np.arange(to) + 0.5) * size / to - (kind == "bilinear") * 0.5
+        if kind == "nearest":
+            return np.eye(size)[np.floor(p).astype(int)]
+        p = np.clip(p, 0, size - 1)
+        low = np.floor(p).astype(int)
+        high = np.minimum(low + 1, size - 1)
+        return (np.eye(size)[low] * (1 - (p - low))[:, None]
+                + np.eye(size)[high] * (p - low)[:, None])
+    for kind in ("nearest", "bilinear"):
+        want = np.einsum("ah,bw,nhwc->nabc", at(4, 7, kind), at(6, 9, kind),
+                         x)
+        model = sequential((4, 6, 2), layer("Resizing", "r", height=7,
+                                            width=9, interpolation=kind))
+        near(compute(model, {}, x, "out/r.npy"), want, kind)
+
+
 def shared_model():
     """A model called twice in a model, and a number as an argument."""
     inner = functional([given("z", 3), layer("Dense", "d", [take("z")],

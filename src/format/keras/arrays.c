@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "modelfs/arena.h"
 #include "modelfs/err.h"
 
 #include "format/keras/call.h"
@@ -160,6 +161,99 @@ static int merge(struct keras_call *c, size_t i, struct err *e)
 				 : keras_finish(c, &n, e);
 }
 
+/* The axis that is summed over, of an input; -1 for none. */
+static int dot_axis(const struct keras_call *c, size_t input, int rank)
+{
+	const struct json *v = keras_value(c, "axes");
+	int64_t axis = 0;
+
+	if (json_kind(v) == JSON_KIND_ARRAY)
+		v = json_item(v, input);
+	if (!json_get_int(v, &axis) || rank < 2 || rank > 4)
+		return -1;
+	axis += axis < 0 ? rank : 0;
+	return axis < 1 || axis >= rank ? -1 : (int)axis;
+}
+
+/* "abc,adc->abd": the batch is a, what is summed over s. */
+static bool dot_equation(const int rank[2], const int axis[2], char *out)
+{
+	char rest[8];
+	size_t n = 0;
+	char next = 'b';
+
+	for (int i = 0; i < 2; i++) {
+		for (int k = 0; k < rank[i]; k++) {
+			char letter = k == 0 ? 'a' : k == axis[i] ? 's' : next;
+
+			if (letter == next && k > 0) {
+				rest[n++] = next;
+				next++;
+			}
+			*out++ = letter;
+		}
+		*out++ = i == 0 ? ',' : '-';
+	}
+	*out++ = '>';
+	*out++ = 'a';
+	memcpy(out, rest, n);
+	out[n] = '\0';
+	return n > 0;
+}
+
+/* A single number for each pair keeps an axis of its own. */
+static int dot_of_vectors(struct keras_call *c, struct err *e)
+{
+	int64_t axis = 1;
+	value_id v;
+	struct attr a[2] = {{0}, attr_set_int("keepdims", 1)};
+	struct step sum = {.what = "sum",
+			   .type = "ReduceSum",
+			   .opset = 11, /* the axes are an attribute */
+			   .in = &v,
+			   .nin = 1,
+			   .attrs = a,
+			   .nattrs = 2};
+	int rc = steps_make(&c->at, "products", "Mul", c->in[0], c->in[1], &v,
+			    e);
+
+	if (rc == 0)
+		rc = attr_set_ints(&c->at, "axes", &axis, 1, &a[0], e);
+	c->out_rank = 2;
+	return rc < 0 ? rc : keras_finish(c, &sum, e);
+}
+
+/* Sums of products over an axis of each. */
+static int dot(struct keras_call *c, struct err *e)
+{
+	int rank[2], axis[2];
+	char equation[32];
+	struct attr a = {0};
+	struct step n = {.type = "Einsum",
+			 .in = c->in,
+			 .nin = 2,
+			 .attrs = &a,
+			 .nattrs = 1};
+	char *text;
+
+	if (c->nin != 2 || keras_flag(c, "normalize", false))
+		return 0;
+	for (size_t i = 0; i < 2; i++) {
+		rank[i] = keras_rank(c->kg, c->in[i]);
+		axis[i] = dot_axis(c, i, rank[i]);
+		if (axis[i] < 0)
+			return 0;
+	}
+	if (!dot_equation(rank, axis, equation))
+		return dot_of_vectors(c, e);
+	text = arena_strndup(c->at.m->arena, equation, strlen(equation));
+	if (!text)
+		return err_nomem(e, 0);
+	a = attr_set_text("equation", text);
+	c->out_rank = rank[0] + rank[1] - 3;
+	return keras_finish(c, &n, e);
+}
+
 /* ---- scales ---- */
 
 static bool real_list(const struct json *v, float *out, size_t max, size_t *n)
@@ -275,6 +369,7 @@ static const struct {
 	{"ActivityRegularization", identity},
 	{"AlphaDropout", identity},
 	{"Concatenate", concatenate},
+	{"Dot", dot},
 	{"Dropout", identity},
 	{"Flatten", flatten},
 	{"GaussianDropout", identity},
@@ -285,8 +380,10 @@ static const struct {
 	{"RandomBrightness", identity},
 	{"RandomContrast", identity},
 	{"RandomFlip", identity},
+	{"RandomHeight", identity},
 	{"RandomRotation", identity},
 	{"RandomTranslation", identity},
+	{"RandomWidth", identity},
 	{"RandomZoom", identity},
 	{"RepeatVector", repeat_vector},
 	{"Rescaling", rescaling},

@@ -199,29 +199,78 @@ static int cropping(struct keras_call *c, struct err *e)
 	return rc < 0 ? rc : keras_finish(c, &s, e);
 }
 
+/* ---- resizing ---- */
+
+/* How TensorFlow finds its points; false for a way that ONNX lacks. */
+static bool set_points(const struct keras_call *c, struct attr a[5])
+{
+	bool is_linear = keras_is(c, "interpolation", "bilinear");
+	bool is_cubic = keras_is(c, "interpolation", "bicubic");
+	bool is_nearest =
+		keras_is(c, "interpolation", "nearest") ||
+		json_kind(keras_value(c, "interpolation")) == JSON_KIND_NULL;
+
+	a[0] = attr_set_text("mode", is_cubic	 ? "cubic"
+				     : is_linear ? "linear"
+						 : "nearest");
+	a[1] = attr_set_text("coordinate_transformation_mode", "half_pixel");
+	a[2] = attr_set_text("nearest_mode", "round_prefer_ceil");
+	a[3] = attr_set_float("cubic_coeff_a", -0.5f);
+	a[4] = attr_set_int("exclude_outside", is_cubic);
+	return is_linear || is_cubic || is_nearest;
+}
+
 static int upsampling(struct keras_call *c, struct err *e)
 {
 	size_t n = window_axes(c->class), first = first_axis(c);
-	bool is_linear = keras_is(c, "interpolation", "bilinear");
 	int64_t size[AXES_MAX];
 	float scales[AXES_MAX + 2] = {1, 1, 1, 1, 1};
 	value_id in[3] = {c->in[0], NO_VALUE, NO_VALUE};
-	struct attr a[] = {
-		attr_set_text("mode", is_linear ? "linear" : "nearest"),
-		attr_set_text("coordinate_transformation_mode",
-			      is_linear ? "half_pixel" : "asymmetric"),
-		attr_set_text("nearest_mode", "floor")};
+	struct attr a[5];
 	struct step s = {
-		.type = "Resize", .in = in, .nin = 3, .attrs = a, .nattrs = 3};
+		.type = "Resize", .in = in, .nin = 3, .attrs = a, .nattrs = 5};
 	int rc;
 
-	if (!keras_ints(c, "size", size, n, 2) ||
-	    (json_kind(keras_value(c, "interpolation")) != JSON_KIND_NULL &&
-	     !is_linear && !keras_is(c, "interpolation", "nearest")))
+	if (!keras_ints(c, "size", size, n, 2) || !set_points(c, a))
 		return 0;
 	for (size_t i = 0; i < n; i++)
 		scales[first + i] = (float)size[i];
 	rc = steps_floats(&c->at, "scales", scales, n + 2, &in[2], e);
+	return rc < 0 ? rc : keras_finish(c, &s, e);
+}
+
+/* To a height and a width, whatever the proportions. */
+static int resizing(struct keras_call *c, struct err *e)
+{
+	int64_t size[] = {keras_int(c, "height", 0), keras_int(c, "width", 0)};
+	int64_t axes[] = {c->rank - 3, c->rank - 2};
+	struct attr a[6], to = attr_set_int("to", 1); /* float32 */
+	value_id in[4] = {NO_VALUE, NO_VALUE, NO_VALUE, NO_VALUE};
+	struct step cast = {.what = "to_float32",
+			    .type = "Cast",
+			    .in = c->in,
+			    .nin = 1,
+			    .attrs = &to,
+			    .nattrs = 1};
+	struct step s = {.what = "resize",
+			 .type = "Resize",
+			 .opset = 18, /* some axes alone */
+			 .in = in,
+			 .nin = 4,
+			 .attrs = a,
+			 .nattrs = 6};
+	int rc;
+
+	if (size[0] < 1 || size[1] < 1 || c->rank < 3 || c->rank > 4 ||
+	    !set_points(c, a) || first_axis(c) != 1 ||
+	    keras_flag(c, "crop_to_aspect_ratio", false) ||
+	    keras_flag(c, "pad_to_aspect_ratio", false))
+		return 0;
+	rc = attr_set_ints(&c->at, "axes", axes, 2, &a[5], e);
+	if (rc == 0)
+		rc = steps_inner(&c->at, &cast, &in[0], e);
+	if (rc == 0)
+		rc = steps_ints(&c->at, "sizes", size, 2, &in[3], e);
 	return rc < 0 ? rc : keras_finish(c, &s, e);
 }
 
@@ -238,6 +287,9 @@ static const struct {
 	{"Conv2DTranspose", keras_conv_transpose},
 	{"Conv3D", keras_conv},
 	{"Conv3DTranspose", keras_conv_transpose},
+	{"ConvLSTM1D", keras_conv_lstm},
+	{"ConvLSTM2D", keras_conv_lstm},
+	{"ConvLSTM3D", keras_conv_lstm},
 	{"Convolution1D", keras_conv},
 	{"Convolution2D", keras_conv},
 	{"Cropping1D", cropping},
@@ -254,6 +306,7 @@ static const struct {
 	{"MaxPooling1D", max_pool},
 	{"MaxPooling2D", max_pool},
 	{"MaxPooling3D", max_pool},
+	{"Resizing", resizing},
 	{"SeparableConv1D", keras_separable_conv},
 	{"SeparableConv2D", keras_separable_conv},
 	{"UpSampling1D", upsampling},

@@ -278,22 +278,139 @@ static int embedding(struct keras_call *c, struct err *e)
 	return rc < 0 ? rc : keras_finish(c, &n, e);
 }
 
-/* What a wrapper does to each step of a sequence, where that is the same. */
-static int time_distributed(struct keras_call *c, struct err *e)
+/* ---- a layer for each step ---- */
+
+/* Layers that do the same to all but the last axis. */
+static bool is_pointwise(const char *class)
 {
 	static const char *const classes[] = {"Dense", "Activation", "Dropout",
 					      "Embedding", NULL};
+
+	for (size_t i = 0; classes[i]; i++)
+		if (strcmp(class, classes[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Extents [from, to) of a value's shape. */
+static int extents(struct keras_call *c, const char *shape, const char *what,
+		   value_id v, int64_t from, int64_t to, value_id *out,
+		   struct err *e)
+{
+	struct attr a[2];
+	value_id all;
+	struct step s = {.what = what,
+			 .type = "Slice",
+			 .opset = 1, /* the limits are attributes */
+			 .in = &all,
+			 .nin = 1,
+			 .attrs = a,
+			 .nattrs = 2};
+	int rc = steps_make(&c->at, shape, "Shape", v, NO_VALUE, &all, e);
+
+	if (rc == 0)
+		rc = attr_set_ints(&c->at, "starts", &from, 1, &a[0], e);
+	if (rc == 0)
+		rc = attr_set_ints(&c->at, "ends", &to, 1, &a[1], e);
+	return rc < 0 ? rc : steps_inner(&c->at, &s, out, e);
+}
+
+static int join_extents(struct keras_call *c, const char *what,
+			const value_id parts[2], value_id *out, struct err *e)
+{
+	struct attr axis = attr_set_int("axis", 0);
+	struct step s = {.what = what,
+			 .type = "Concat",
+			 .in = parts,
+			 .nin = 2,
+			 .attrs = &axis,
+			 .nattrs = 1};
+
+	return steps_inner(&c->at, &s, out, e);
+}
+
+/* [batch, steps, n..] → [batch * steps, n..] */
+static int all_steps(struct keras_call *c, value_id *out, struct err *e)
+{
+	int64_t any = -1;
+	value_id parts[2], shape;
+	int rc = steps_ints(&c->at, "any", &any, 1, &parts[0], e);
+
+	if (rc == 0)
+		rc = extents(c, "shape", "step_shape", c->in[0], 2, INT64_MAX,
+			     &parts[1], e);
+	if (rc == 0)
+		rc = join_extents(c, "all_shape", parts, &shape, e);
+	return rc < 0 ? rc
+		      : steps_make(&c->at, "all", "Reshape", c->in[0], shape,
+				   out, e);
+}
+
+/* The other way around. */
+static int to_steps(struct keras_call *c, value_id v, struct err *e)
+{
+	value_id parts[2], in[2] = {v, NO_VALUE};
+	struct step s = {
+		.what = "steps", .type = "Reshape", .in = in, .nin = 2};
+	int rc = extents(c, "given_shape", "steps_shape", c->in[0], 0, 2,
+			 &parts[0], e);
+
+	if (rc == 0)
+		rc = extents(c, "made_shape", "result_shape", v, 1, INT64_MAX,
+			     &parts[1], e);
+	if (rc == 0)
+		rc = join_extents(c, "final_shape", parts, &in[1], e);
+	return rc < 0 ? rc : keras_finish(c, &s, e);
+}
+
+/*
+ * The steps as if they were a batch.  The layer's nodes are in a module of
+ * their own; nothing is undone when it cannot be made, it is only not used.
+ */
+static int each_step(struct keras_call *c, const struct json *inner,
+		     struct err *e)
+{
+	struct keras_call own = *c;
+	char name[512];
+	value_id in, out;
+	int rc = all_steps(c, &in, e);
+
+	snprintf(name, sizeof(name), "%s:step", c->at.name.p);
+	own.at.name = (struct span){name, strlen(name)};
+	own.config = json_member(inner, "config");
+	own.class = keras_class(inner);
+	own.in = &in;
+	own.out = &out;
+	own.rank = own.out_rank = c->rank > 0 ? c->rank - 1 : -1;
+	if (rc == 0)
+		rc = model_module(c->at.m, c->at.module, "step", 4,
+				  &own.at.module, e);
+	if (rc == 0)
+		rc = steps_value(&c->at, "step", &out, e);
+	if (rc == 0)
+		rc = keras_set_mask(c->kg, in, NO_VALUE, e);
+	if (rc == 0)
+		rc = keras_translate(&own, e);
+	if (rc <= 0)
+		return rc;
+	c->out_rank = own.out_rank < 0 ? -1 : own.out_rank + 1;
+	return to_steps(c, out, e);
+}
+
+static int time_distributed(struct keras_call *c, struct err *e)
+{
 	const struct json *inner = keras_value(c, "layer");
 	const char *class = keras_class(inner);
 
-	for (size_t i = 0; class && classes[i]; i++) {
-		if (strcmp(class, classes[i]) != 0)
-			continue;
-		c->config = json_member(inner, "config");
-		c->class = class;
-		return keras_translate(c, e);
-	}
-	return 0;
+	if (!class || keras_layers(inner) || c->nin != 1 || c->nout != 1)
+		return 0;
+	if (!is_pointwise(class))
+		return keras_mask(c->kg, c->in[0]) == NO_VALUE
+			       ? each_step(c, inner, e)
+			       : 0;
+	c->config = json_member(inner, "config");
+	c->class = class;
+	return keras_translate(c, e);
 }
 
 static const struct {

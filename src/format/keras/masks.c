@@ -179,6 +179,7 @@ static const struct {
 	{"Multiply", MERGE},
 	{"PReLU", PASS},
 	{"Permute", DROP},
+	{"RNN", SEQUENCE},
 	{"ReLU", PASS},
 	{"RepeatVector", DROP},
 	{"Reshape", DROP},
@@ -274,6 +275,7 @@ bool keras_can_mask(const struct keras_call *c)
 		"GlobalAveragePooling1D",
 		"LSTM",
 		"MultiHeadAttention",
+		"RNN",
 		"SimpleRNN",
 		NULL,
 	};

@@ -168,6 +168,115 @@ static int layer_norm(struct keras_call *c, struct err *e)
 	return rc < 0 ? rc : finish(c, &n, w.beta, e);
 }
 
+/* ---- groups of channels ---- */
+
+/* Channels, and groups of them; 0 where they do not fit together. */
+static int64_t read_groups(const struct keras_call *c, const struct norm *w,
+			   int64_t *each)
+{
+	const struct param *p = keras_weight_param(
+		c, w->gamma == NO_VALUE ? w->beta : w->gamma);
+	int64_t n = p && p->rank == 1 ? p->dims[0] : 0;
+	int64_t groups = keras_int(c, "groups", 32);
+
+	groups = groups == -1 ? n : groups;
+	if (n < 1 || groups < 1 || n % groups != 0)
+		return 0;
+	*each = n / groups;
+	return groups;
+}
+
+static int mean_of_group(struct keras_call *c, const char *what, value_id in,
+			 value_id *out, struct err *e)
+{
+	static const int64_t axes[] = {1, 3};
+	struct attr a[2] = {{0}, attr_set_int("keepdims", 1)};
+	struct step n = {.what = what,
+			 .type = "ReduceMean",
+			 .in = &in,
+			 .nin = 1,
+			 .attrs = a,
+			 .nattrs = 2};
+	int rc = attr_set_ints(&c->at, "axes", axes, 2, &a[0], e);
+
+	return rc < 0 ? rc : steps_inner(&c->at, &n, out, e);
+}
+
+/* (x - mean) / sqrt(variance + epsilon) of [batch, space, groups, channels] */
+static int normalise_groups(struct keras_call *c, value_id x, value_id *out,
+			    struct err *e)
+{
+	value_id mean, square, factor;
+	int rc = mean_of_group(c, "mean", x, &mean, e);
+
+	if (rc == 0)
+		rc = steps_make(&c->at, "centered", "Sub", x, mean, &x, e);
+	if (rc == 0)
+		rc = steps_make(&c->at, "square", "Mul", x, x, &square, e);
+	if (rc == 0)
+		rc = mean_of_group(c, "mean_square", square, &square, e);
+	if (rc == 0)
+		rc = make_factor(c, square, NO_VALUE,
+				 keras_real(c, "epsilon", 0.001), &factor, e);
+	return rc < 0 ? rc
+		      : steps_make(&c->at, "normalised", "Mul", x, factor, out,
+				   e);
+}
+
+static int group_norm(struct keras_call *c, struct err *e)
+{
+	int64_t dims[4] = {0, -1, 0, 0};
+	struct norm w;
+	value_id in[2], shape, v;
+	struct step n = {.type = "Mul", .in = in, .nin = 2};
+	int rc = find_variables(c, &w, -1, e);
+
+	if (rc < 0 || find_axis(c) != -1)
+		return rc;
+	dims[2] = read_groups(c, &w, &dims[3]);
+	if (dims[2] == 0)
+		return 0;
+	rc = keras_reshape(c, "groups", c->in[0], dims, 4, &v, e);
+	if (rc == 0)
+		rc = normalise_groups(c, v, &v, e);
+	if (rc == 0)
+		rc = steps_make(&c->at, "shape", "Shape", c->in[0], NO_VALUE,
+				&shape, e);
+	in[0] = v;
+	in[1] = shape;
+	n.what = "joined";
+	n.type = "Reshape";
+	if (w.gamma == NO_VALUE || rc < 0)
+		return rc < 0 ? rc : finish(c, &n, w.beta, e);
+	rc = steps_inner(&c->at, &n, &in[0], e);
+	in[1] = w.gamma;
+	n.what = "scaled";
+	n.type = "Mul";
+	return rc < 0 ? rc : finish(c, &n, w.beta, e);
+}
+
+/* x / sqrt(mean of squares + epsilon) * scale */
+static int rms_norm(struct keras_call *c, struct err *e)
+{
+	int axis = find_axis(c);
+	value_id scale, v, in[2] = {c->in[0], NO_VALUE};
+	struct step n = {.what = "scaled", .type = "Mul", .in = in, .nin = 2};
+	int rc = keras_weight(c, "scale", &scale, e);
+
+	if (rc < 0 || !axis || scale == NO_VALUE)
+		return rc;
+	rc = stand(c, "scale_stands", axis, scale, &scale, e);
+	if (rc == 0)
+		rc = steps_make(&c->at, "square", "Mul", c->in[0], c->in[0], &v,
+				e);
+	if (rc == 0)
+		rc = mean_over(c, "mean_square", v, axis, &v, e);
+	if (rc == 0)
+		rc = make_factor(c, v, scale, keras_real(c, "epsilon", 1e-6),
+				 &in[1], e);
+	return rc < 0 ? rc : keras_finish(c, &n, e);
+}
+
 static int unit_norm(struct keras_call *c, struct err *e)
 {
 	int axis = find_axis(c);
@@ -214,8 +323,10 @@ static const struct {
 	{"BatchNormalization", batch_norm},
 	{"BatchNormalizationV1", batch_norm},
 	{"BatchNormalizationV2", batch_norm},
+	{"GroupNormalization", group_norm},
 	{"LayerNormalization", layer_norm},
 	{"Normalization", normalization},
+	{"RMSNormalization", rms_norm},
 	{"SyncBatchNormalization", batch_norm},
 	{"UnitNormalization", unit_norm},
 };

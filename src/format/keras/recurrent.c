@@ -236,26 +236,52 @@ static int give_states(struct keras_call *c, const struct recurrent *r,
 	return rc;
 }
 
+/* The cell of an RNN is a layer of its own: "LSTMCell". */
+static bool find_cell(struct keras_call *c, struct recurrent *r, struct err *e)
+{
+	const struct json *cell = keras_value(c, "cell");
+	const char *class = keras_class(cell);
+	char kind[32];
+	size_t len;
+
+	if (strcmp(c->class, "RNN") != 0)
+		return read_kind(c->class, r) && can_run(c, r, e);
+	len = class ? strlen(class) : 0;
+	if (len < 5 || len >= sizeof(kind) ||
+	    strcmp(class + len - 4, "Cell") != 0)
+		return false;
+	memcpy(kind, class, len - 4);
+	kind[len - 4] = '\0';
+	c->config = json_member(cell, "config");
+	return read_kind(kind, r) && can_run(c, r, e);
+}
+
 static int one_way(struct keras_call *c, struct err *e)
 {
+	const struct json *config = c->config;
 	bool is_sequence = keras_flag(c, "return_sequences", false);
+	bool is_backward = keras_flag(c, "go_backwards", false);
+	bool is_odd =
+		!is_sequence && keras_flag(c, "zero_output_for_mask", false);
 	struct recurrent r;
 	struct made m;
 	value_id x, v;
 	int rc;
 
-	if (!read_kind(c->class, &r) || !can_run(c, &r, e) ||
+	if (is_odd || !find_cell(c, &r, e) ||
 	    (c->nin != 1 && c->nin != 1 + r.nstates) ||
-	    c->nout > 1 + r.nstates ||
-	    (!is_sequence && keras_flag(c, "zero_output_for_mask", false)))
+	    c->nout > 1 + r.nstates) {
+		c->config = config;
 		return 0;
-	r.is_backward = keras_flag(c, "go_backwards", false);
+	}
+	r.is_backward = is_backward;
 	r.nfirst = c->nin - 1;
 	for (uint32_t i = 0; i < r.nfirst; i++)
 		r.first[i] = c->in[i + 1];
 	rc = time_first(c, &x, &r.mask, e);
 	if (rc == 0)
 		rc = run_one(c, &r, x, &m, e);
+	c->config = config;
 	if (rc == 0)
 		rc = shape_output(c, &r, &m, is_sequence, &v, e);
 	if (rc == 0)
