@@ -4,8 +4,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernel/product.h"
+
 /* Pixels of a task. */
 #define PIXELS 1024
+/* Floats of weights that stay in the nearest cache. */
+#define PART_MAX ((size_t)1 << 13)
 
 static const struct finish plain = {.lo = -INFINITY, .hi = INFINITY};
 
@@ -108,26 +112,101 @@ void block_unpack(const struct kernel *k, const struct images *i,
 	turn_all(k, &j, unpack_parts);
 }
 
-void block_pack_padded(const struct window *w, const float *x, size_t n,
-		       size_t rows, size_t pitch, float *out)
+static void pad_block(const struct padding *p)
 {
+	struct padding wide = *p;
 	size_t lanes = block_lanes();
-	struct turn t = {.ld = window_in(w),
-			 .rows = n,
-			 .cols = w->in[2],
-			 .ldo = lanes,
-			 .finish = &plain};
 
-	memset(out, 0, rows * pitch * lanes * sizeof(*out));
-	t.cols = pitch - (size_t)w->pad[2] < t.cols ? pitch - (size_t)w->pad[2]
-						    : t.cols;
-	for (size_t y = 0; y < w->in[1] && y + (size_t)w->pad[1] < rows; y++) {
-		t.in = x + y * w->in[2];
-		t.out = out +
-			((y + (size_t)w->pad[1]) * pitch + (size_t)w->pad[2]) *
+	wide.width *= lanes;
+	wide.left *= (ptrdiff_t)lanes;
+	wide.ld *= lanes;
+	fast_get()->pad(&wide);
+}
+
+/* Columns [*first, *end) of the image that out has. */
+static void visible(const struct padding *p, size_t *first, size_t *end)
+{
+	ptrdiff_t left = p->left, right = (ptrdiff_t)p->ld - left;
+
+	*first = left < 0 ? (size_t)-left : 0;
+	*end = right < (ptrdiff_t)p->width ? (size_t)(right > 0 ? right : 0)
+					   : p->width;
+}
+
+void block_pad(const struct padding *p, bool blocked, size_t n, size_t plane)
+{
+	size_t lanes = block_lanes(), first, end;
+	struct turn t = {
+		.ld = plane, .rows = n, .ldo = lanes, .finish = &plain};
+
+	if (blocked) {
+		pad_block(p);
+		return;
+	}
+	memset(p->out, 0, p->rows * p->ld * lanes * sizeof(*p->out));
+	visible(p, &first, &end);
+	for (size_t r = 0; r < p->rows && first < end; r++) {
+		ptrdiff_t y = (ptrdiff_t)r - p->top;
+
+		if (y < 0 || y >= (ptrdiff_t)p->height)
+			continue;
+		t.in = p->x + (size_t)y * p->width + first;
+		t.cols = end - first;
+		t.out = p->out +
+			(r * p->ld + (size_t)((ptrdiff_t)first + p->left)) *
 				lanes;
 		fast_get()->turn(&t);
 	}
+}
+
+/* ---- sums in parts ---- */
+static size_t at_least(size_t v, size_t least)
+{
+	return v > least ? v : least;
+}
+
+bool block_part(const struct block_runs *r, size_t i, struct block_part *p)
+{
+	size_t most = at_least(PART_MAX / (r->lanes * r->width), 1);
+	struct split whole = {r->runs, most}, rest = {r->short_runs, most};
+	size_t nwhole = split_count(whole), n = nwhole + split_count(rest);
+
+	if (i >= n)
+		return false;
+	p->is_last = i + 1 == n;
+	if (i < nwhole) {
+		p->lanes = r->lanes;
+		split_part(whole, i, &p->first, &p->n);
+		p->weights = p->first * p->lanes * r->width;
+		return true;
+	}
+	p->lanes = r->rest;
+	split_part(rest, i - nwhole, &p->first, &p->n);
+	p->weights = (r->runs * r->lanes + p->first * p->lanes) * r->width;
+	p->first += r->runs;
+	return true;
+}
+
+size_t block_choose(size_t total, size_t width)
+{
+	const struct fast *f = fast_get();
+	size_t best = 1;
+	double most = 0;
+
+	for (size_t v = 1; v <= f->block_vectors; v++) {
+		size_t npanels = (total + v - 1) / v;
+		size_t vectors = (total + npanels - 1) / npanels;
+		size_t pixels = f->block_pixels[vectors];
+		size_t tiles = (width + pixels - 1) / pixels;
+		double sums = (double)total / (double)npanels * (double)width /
+			      (double)tiles;
+
+		if (sums < most)
+			continue;
+		most = sums;
+		best = v;
+	}
+	return best;
 }
 
 /* n numbers, or whole vectors of which some are none. */

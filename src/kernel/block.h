@@ -8,6 +8,8 @@
 #ifndef KERNEL_BLOCK_H
 #define KERNEL_BLOCK_H
 
+#include <stdbool.h>
+
 #include "kernel/fast.h"
 #include "modelfs/kernel.h"
 
@@ -27,11 +29,34 @@ void block_unpack(const struct kernel *k, const struct images *i,
 		  const float *x, float *out);
 
 /*
- * n <= lanes planes of w->in to one block, with padding around it: `rows` rows
- * of `pitch` pixels, the image's first pixel at w->pad.
+ * A block with something around it, all extents in pixels: p->x is a block, or
+ * (planes, `plane` floats apart) n <= lanes of them; what is around is 0.
  */
-void block_pack_padded(const struct window *w, const float *x, size_t n,
-		       size_t rows, size_t pitch, float *out);
+void block_pad(const struct padding *p, bool blocked, size_t n, size_t plane);
+
+/*
+ * The sums of struct block_tile are made in parts, whose weights stay in the
+ * nearest cache: `runs` of all lanes, then `short_runs` of `rest`; `width`
+ * weights go with each number.
+ */
+struct block_runs {
+	size_t runs, short_runs, lanes, rest, width;
+};
+
+struct block_part {
+	size_t first, n, lanes; /* runs [first, first + n), numbers of each */
+	size_t weights;		/* where its weights begin, of the panel */
+	bool is_last;
+};
+
+/* Part number i; false beyond the last one. */
+bool block_part(const struct block_runs *r, size_t i, struct block_part *p);
+
+/*
+ * Vectors of a panel at most, so that tiles hold as many sums as there are
+ * registers for, where `total` vectors and lines of `width` pixels are made.
+ */
+size_t block_choose(size_t total, size_t width);
 
 /*
  * What finish says of `vectors` vectors of channels from `channel` on: rows are

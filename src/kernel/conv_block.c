@@ -3,7 +3,7 @@
  * conv_block - some pixels of the image times a panel of weights.  The numbers
  * of a window are fetched one by one from the padded image, in runs through a
  * table of where they lie: the channels of a block, or, of an image with few
- * channels, one number.  Each goes with some vectors of weights.
+ * channels, a row of taps.  Each goes with some vectors of weights.
  */
 #include "kernel/conv_block.h"
 
@@ -17,10 +17,11 @@
 /* Pixels that are taken through all parts of a panel; tasks wanted. */
 #define PIXELS 96
 #define TASKS 16
+/* Pixels worth reading the weights for once more. */
+#define SHARE_MIN 64
 /* Multiplications worth waking a thread for. */
 #define WORK_MIN ((size_t)1 << 18)
-/* Floats of a panel that stay in the nearest cache, and of an image in the next. */
-#define PART_MAX ((size_t)1 << 13)
+/* Floats of an image that stay in a nearby cache. */
 #define IMAGE_MAX ((size_t)1 << 17)
 #define CHANNELS_MIN 16
 /* More than a plane's rows and columns may be rounded up. */
@@ -36,8 +37,9 @@ struct wide {
 	bool copied;	 /* else the image is good as it is */
 	size_t height, pitch, plane; /* of the image; plane: floats */
 	size_t nplanes;
-	size_t lanes;		 /* of a run: a block's channels, or 1 */
-	size_t k;		 /* numbers of a window */
+	size_t depth; /* floats of a pixel: a block's, or 1 */
+	size_t lanes; /* numbers of a run: a pixel's, or a row of taps */
+	size_t k;     /* numbers of a window */
 	size_t runs, short_runs; /* whole ones; with the last channels */
 	struct split panels;	 /* of vectors of output channels */
 	struct split pixels;	 /* of an output row to lines */
@@ -99,6 +101,11 @@ static size_t at_least(size_t v, size_t least)
 	return v > least ? v : least;
 }
 
+static size_t at_most(size_t v, size_t most)
+{
+	return v < most ? v : most;
+}
+
 static void plan_image(struct wide *j)
 {
 	const struct conv *v = j->v;
@@ -106,11 +113,12 @@ static void plan_image(struct wide *j)
 	size_t taps = window_taps(w), lanes = j->f->lanes;
 
 	j->blocks = conv_block_takes(v);
-	j->lanes = j->blocks ? lanes : 1;
+	j->depth = j->blocks ? lanes : 1;
+	j->lanes = j->blocks ? lanes : w->dilation[2] == 1 ? w->kernel[2] : 1;
 	j->k = v->in_channels * taps;
-	j->runs = v->in_channels / j->lanes * taps;
-	j->short_runs = v->in_channels % j->lanes ? taps : 0;
-	j->nplanes = divide(v->in_channels, j->lanes);
+	j->runs = j->blocks ? v->in_channels / lanes * taps : j->k / j->lanes;
+	j->short_runs = j->blocks && v->in_channels % lanes ? taps : 0;
+	j->nplanes = divide(v->in_channels, j->depth);
 	j->flat = is_point(w);
 	j->picked = j->flat && window_in(w) != window_out(w);
 	if (j->flat) {
@@ -123,31 +131,7 @@ static void plan_image(struct wide *j)
 	j->height = j->copied ? reach(w, 1) : w->in[1];
 	j->pitch = j->copied ? reach(w, 2) : w->in[2];
 	/* What is padded may be written a vector beyond its end. */
-	j->plane = j->height * j->pitch * j->lanes + (j->copied ? lanes : 0);
-}
-
-/*
- * Vectors of a panel, so that tiles hold as many sums as there are registers
- * for, given lines of this width.
- */
-static size_t choose_vectors(const struct fast *f, size_t total, size_t width)
-{
-	size_t best = 1;
-	double most = 0;
-
-	for (size_t most_v = 1; most_v <= f->block_vectors; most_v++) {
-		size_t npanels = divide(total, most_v);
-		size_t vectors = divide(total, npanels);
-		size_t tiles = divide(width, f->block_pixels[vectors]);
-		double sums = (double)total / (double)npanels * (double)width /
-			      (double)tiles;
-
-		if (sums < most)
-			continue;
-		most = sums;
-		best = most_v;
-	}
-	return best;
+	j->plane = j->height * j->pitch * j->depth + (j->copied ? lanes : 0);
 }
 
 static void plan_tasks(struct wide *j)
@@ -156,16 +140,16 @@ static void plan_tasks(struct wide *j)
 	size_t shares, npanels, width;
 
 	j->panels.total = total;
-	j->panels.most = choose_vectors(
-		j->f, total,
-		j->flat && j->w.out[2] > PIXELS ? PIXELS : j->w.out[2]);
+	j->panels.most = block_choose(
+		total, j->flat && j->w.out[2] > PIXELS ? PIXELS : j->w.out[2]);
 	npanels = split_count(j->panels) * j->v->batch;
 	j->pixels = (struct split){j->w.out[2], j->flat ? PIXELS : j->w.out[2]};
 	j->nlines = j->w.out[1] * split_count(j->pixels);
 	width = divide(j->w.out[2], split_count(j->pixels));
 	j->together = at_least(PIXELS / width, 1);
-	shares = at_least(divide(TASKS, npanels),
-			  divide(j->plane * j->nplanes, IMAGE_MAX));
+	shares = at_most(divide(TASKS, npanels),
+			 divide(window_out(&j->w), SHARE_MIN));
+	shares = at_least(shares, divide(j->plane * j->nplanes, IMAGE_MAX));
 	j->shares = (struct split){j->nlines, at_least(j->nlines / shares, 1)};
 }
 
@@ -239,11 +223,11 @@ static void form_panel(const struct forming *g, size_t panel)
 		const float *weights = g->weights + (channel + i) * j->k;
 		size_t channels = j->v->in_channels;
 
-		for (size_t c = 0; c < channels; c += j->lanes) {
+		for (size_t c = 0; c < channels; c += j->depth) {
 			size_t n = channels - c;
 
 			form_channels(j, weights, c,
-				      n < j->lanes ? n : j->lanes, width,
+				      n < j->depth ? n : j->depth, width,
 				      form + c * window_taps(&j->w) * width +
 					      i);
 		}
@@ -278,12 +262,12 @@ static void pick(const struct wide *j, const float *x, size_t n, float *out)
 {
 	const struct window *w = &j->v->w;
 	bool side = j->v->x_blocked; /* channels are side by side in x, too */
-	size_t step = side ? 1 : window_in(w), wide = side ? j->lanes : 1;
+	size_t step = side ? 1 : window_in(w), wide = side ? j->depth : 1;
 
 	for (size_t y = 0; y < w->out[1]; y++) {
 		const float *row = x + y * w->stride[1] * w->in[2] * wide;
 
-		for (size_t i = 0; i < w->out[2]; i++, out += j->lanes) {
+		for (size_t i = 0; i < w->out[2]; i++, out += j->depth) {
 			const float *p = row + i * w->stride[2] * wide;
 
 			for (size_t c = 0; c < n; c++)
@@ -296,32 +280,27 @@ static void copy_block(const struct wide *j, size_t i)
 {
 	const struct window *w = &j->w;
 	size_t image = i / j->nplanes, block = i % j->nplanes;
-	size_t channel = block * j->lanes, n = j->v->in_channels - channel;
+	size_t channel = block * j->depth, n = j->v->in_channels - channel;
 	const float *x = j->x;
 	float *out = j->images + i * j->plane;
 
-	x += j->v->x_blocked ? i * window_in(&j->v->w) * j->lanes
+	x += j->v->x_blocked ? i * window_in(&j->v->w) * j->depth
 			     : (image * j->v->in_channels + channel) *
 				       window_in(&j->v->w);
-	n = n < j->lanes ? n : j->lanes;
+	n = n < j->depth ? n : j->depth;
 	if (j->picked) {
 		pick(j, x, n, out);
 		return;
 	}
-	if (j->v->x_blocked) {
-		struct padding pad = {.x = x,
-				      .height = w->in[1],
-				      .width = w->in[2] * j->lanes,
-				      .top = w->pad[1],
-				      .left = w->pad[2] * (ptrdiff_t)j->lanes,
-				      .rows = j->height,
-				      .ld = j->pitch * j->lanes,
-				      .out = out};
-
-		j->f->pad(&pad);
-		return;
-	}
-	block_pack_padded(w, x, n, j->height, j->pitch, out);
+	block_pad(&(struct padding){.x = x,
+				    .height = w->in[1],
+				    .width = w->in[2],
+				    .top = w->pad[1],
+				    .left = w->pad[2],
+				    .rows = j->height,
+				    .ld = j->pitch,
+				    .out = out},
+		  j->v->x_blocked, n, window_in(w));
 }
 
 static void copy_plane(const struct wide *j, size_t i)
@@ -361,12 +340,13 @@ static void locate(const struct wide *j)
 	size_t taps = window_taps(w);
 
 	for (size_t i = 0; i < j->runs + j->short_runs; i++) {
-		size_t y = i % taps / w->kernel[2], x = i % w->kernel[2];
+		size_t n = j->blocks ? i : i * j->lanes;
+		size_t y = n % taps / w->kernel[2], x = n % w->kernel[2];
 
-		j->at[i] = (uint32_t)(i / taps * j->plane +
+		j->at[i] = (uint32_t)(n / taps * j->plane +
 				      (y * w->dilation[1] * j->pitch +
 				       x * w->dilation[2]) *
-					      j->lanes);
+					      j->depth);
 	}
 }
 
@@ -382,98 +362,75 @@ struct job {
 	size_t y_vec;
 };
 
-/* Runs [first, first + n) of a window, `lanes` numbers each. */
-struct part {
-	size_t first, n, lanes;
-	const float *form;
-	bool is_last;
-};
-
-/* Number i, or false beyond the last one. */
-static bool get_part(const struct job *b, size_t i, struct part *p)
-{
-	const struct wide *j = b->j;
-	size_t width = b->vectors * j->f->lanes;
-	size_t most = at_least(PART_MAX / (j->lanes * width), 1);
-	struct split whole = {j->runs, most}, rest = {j->short_runs, most};
-	size_t nwhole = split_count(whole), n = nwhole + split_count(rest);
-
-	if (i >= n)
-		return false;
-	p->is_last = i + 1 == n;
-	if (i < nwhole) {
-		p->lanes = j->lanes;
-		split_part(whole, i, &p->first, &p->n);
-		p->form = b->form + p->first * p->lanes * width;
-		return true;
-	}
-	p->lanes = j->v->in_channels % j->lanes;
-	split_part(rest, i - nwhole, &p->first, &p->n);
-	p->form = b->form + (j->runs * j->lanes + p->first * p->lanes) * width;
-	p->first += j->runs;
-	return true;
-}
-
 /* Where a line begins in the image, and its pixels. */
 static size_t locate_line(const struct wide *j, size_t line, size_t *first,
 			  size_t *n)
 {
-	size_t per = split_count(j->pixels), row = line / per;
-	size_t x_lanes = j->lanes;
-
-	split_part(j->pixels, line % per, first, n);
-	*first += row * j->w.out[2];
-	return j->flat ? *first * x_lanes
-		       : row * j->w.stride[1] * j->pitch * x_lanes;
+	if (j->flat) {
+		split_part(j->pixels, line, first, n);
+		return *first * j->depth;
+	}
+	*n = j->w.out[2];
+	*first = line * j->w.out[2];
+	return line * j->w.stride[1] * j->pitch * j->depth;
 }
 
-/* All lines [line, line + n) through one part. */
-static void run_part(const struct job *b, const struct part *p, size_t line,
-		     size_t n)
+/* The weights of the part that follows, some with every pixel. */
+static void fetch_ahead(const struct block_part *p, size_t width,
+			size_t npixels, struct block_tile *t)
+{
+	size_t n = p->n * p->lanes * width;
+
+	t->ahead = t->weights + n;
+	t->ahead_pixel = divide(n, npixels);
+}
+
+/* Lines [line, line + n) through one part. */
+static void run_part(const struct job *b, const struct block_part *p,
+		     size_t line, size_t n)
 {
 	const struct wide *j = b->j;
-	size_t lanes = j->f->lanes, width = b->vectors * lanes, start, skip;
+	size_t lanes = j->f->lanes, start, pixel;
 	const float *x = (j->copied ? j->images : j->x) +
 			 b->image * j->nplanes * j->plane;
 	struct finish finish = b->finish;
 	struct block_tile t = {.vectors = b->vectors,
-			       .x_pixel = j->w.stride[2] * j->lanes,
+			       .x_pixel = j->w.stride[2] * j->depth,
 			       .at = j->at + p->first,
 			       .nruns = p->n,
 			       .lanes = p->lanes,
-			       .weights = p->form,
+			       .weights = b->form + p->weights,
 			       .y_vec = b->y_vec,
 			       .sums = p->first > 0};
 
+	if (p->is_last && j->v->y_blocked)
+		t.finish = &finish;
 	locate_line(j, b->line, &start, &t.m);
+	if (line == b->line)
+		fetch_ahead(p, b->vectors * lanes, n * t.m, &t);
 	for (size_t i = 0; i < n; i++) {
-		t.x = x + locate_line(j, line + i, &skip, &t.m);
-		skip = (skip - start) * lanes;
-		t.y = b->y + skip;
-		if (p->is_last && j->v->y_blocked) {
-			finish.add =
-				b->finish.add ? b->finish.add + skip : NULL;
-			t.finish = &finish;
-		}
-		/* The part that follows, while the first lines are made. */
-		if (line == b->line) {
-			t.ahead_pixel =
-				divide(p->n * p->lanes * width, n * t.m);
-			t.ahead = p->form + p->n * p->lanes * width +
-				  i * t.m * t.ahead_pixel;
-		}
+		t.x = x + locate_line(j, line + i, &pixel, &t.m);
+		pixel = (pixel - start) * lanes;
+		t.y = b->y + pixel;
+		if (b->finish.add)
+			finish.add = b->finish.add + pixel;
 		j->f->block_tile(&t);
+		if (t.ahead)
+			t.ahead += t.m * t.ahead_pixel;
 	}
 }
 
 static void run_job(const struct job *b)
 {
 	size_t end = b->line + b->nlines, n;
-	struct part p;
+	struct block_part p;
+	struct block_runs runs = {b->j->runs, b->j->short_runs, b->j->lanes,
+				  b->j->v->in_channels % b->j->depth,
+				  b->vectors * b->j->f->lanes};
 
 	for (size_t line = b->line; line < end; line += n) {
 		n = end - line < b->j->together ? end - line : b->j->together;
-		for (size_t i = 0; get_part(b, i, &p); i++)
+		for (size_t i = 0; block_part(&runs, i, &p); i++)
 			run_part(b, &p, line, n);
 	}
 }

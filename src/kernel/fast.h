@@ -56,16 +56,16 @@ struct tile {
  * time (kernel/block.h): y[pixel] = the sum of w[k] * x[pixel + at k].
  */
 struct block_tile {
-	size_t m;	     /* pixels */
-	size_t vectors;	     /* of channels of y, as many as block_vectors */
+	size_t m;	/* pixels */
+	size_t vectors; /* of channels of y, as many as block_vectors */
 	const float *x;
-	size_t x_pixel;	     /* floats from one pixel to the next */
-	const uint32_t *at;  /* of runs of `lanes` numbers, from x on */
+	size_t x_pixel;	    /* floats from one pixel to the next */
+	const uint32_t *at; /* of runs of `lanes` numbers, from x on */
 	size_t nruns, lanes;
 	const float *weights; /* for each number, vectors */
-	float *y;	     /* pixels are a vector apart */
-	size_t y_vec;	     /* from one vector of channels to the next */
-	bool sums;	     /* y holds sums to begin with */
+	float *y;	      /* pixels are a vector apart */
+	size_t y_vec;	      /* from one vector of channels to the next */
+	bool sums;	      /* y holds sums to begin with */
 	/* NULL: not yet.  Rows are the channels, whole vectors; add is like y. */
 	const struct finish *finish;
 	/* What is needed next, some of it fetched with every pixel; or NULL. */
@@ -134,25 +134,16 @@ struct depth_row {
 };
 
 /*
- * Winograd's F(2x2, 3x3): rows of tiles, each of sixteen numbers that are `step`
- * floats apart.  In: a row has pitch tiles, of which the last is to spare; its
- * image 2 * pitch columns.  Out: it has `across`.
+ * A row of Winograd's tiles of side x side results, 2 or 4, for as many
+ * channels as a vector has lanes, side by side.  Number p of a tile is p * step
+ * floats after the first one; tiles are side by side.
  */
-struct wino2_tiles {
-	size_t rows, pitch, across, step;
-	size_t sums;	      /* floats of one of the four sums */
-	size_t ld;	      /* channels of a tile, whole vectors */
-	size_t width, height; /* of the result */
-};
-
-/*
- * Winograd's F(4x4, 3x3).  Rows are split in four: number 4t + q of a row is
- * number t of its part q, and parts are `part` floats apart.  The 36 numbers
- * of a tile are `step` floats apart, tiles of a row of tiles side by side.
- * What is written may go a vector beyond ntiles.
- */
-struct wino4_tiles {
-	size_t ntiles, part, step;
+struct wino_tiles {
+	size_t side, across, step;
+	size_t pitch; /* pixels of a row, padded; of the result: its columns */
+	/* Of the result alone: rows there are, and channels are finish's rows. */
+	size_t rows;
+	const struct finish *finish;
 };
 
 enum fast_math {
@@ -184,22 +175,9 @@ struct fast {
 	void (*depth_row)(const struct depth_row *d);
 	/* May write a vector beyond out. */
 	void (*pad)(const struct padding *p);
-	/*
-	 * x: a padded channel; sums: room; what is written may go a vector
-	 * beyond.
-	 */
-	void (*wino2_in)(const struct wino2_tiles *w, const float *x,
-			 float *sums, float *out);
-	/* m: tiles of ld channels, y: pixels of ld channels. */
-	void (*wino2_out)(const struct wino2_tiles *w, const float *m,
-			  float *y);
-	/* Six rows, or four; 4 * ntiles numbers a row. */
-	void (*wino4_split)(const struct wino4_tiles *w, const float *row,
-			    float *parts);
-	void (*wino4_in)(const struct wino4_tiles *w,
-			 const float *const rows[6], float *out);
-	void (*wino4_out)(const struct wino4_tiles *w, const float *in,
-			  float *const rows[4]);
+	/* x, of which side + 2 rows are read, to numbers; and back. */
+	void (*wino_in)(const struct wino_tiles *w, const float *x, float *out);
+	void (*wino_out)(const struct wino_tiles *w, const float *m, float *y);
 	/* y = x * scale + shift */
 	void (*affine)(const float *x, float scale, float shift, float *y,
 		       size_t n);

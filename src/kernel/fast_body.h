@@ -113,9 +113,7 @@ INLINE float sum_lanes(vec v)
 
 #include "kernel/fast_depth.h"
 
-#include "kernel/fast_winograd2.h"
-
-#include "kernel/fast_winograd4.h"
+#include "kernel/fast_winograd.h"
 
 const struct fast LEVEL = {
 	.name = LEVEL_NAME,
@@ -131,11 +129,8 @@ const struct fast LEVEL = {
 	.depth = run_depth,
 	.depth_row = run_depth_row,
 	.pad = run_pad,
-	.wino2_in = run_wino2_in,
-	.wino2_out = run_wino2_out,
-	.wino4_split = run_wino4_split,
-	.wino4_in = run_wino4_in,
-	.wino4_out = run_wino4_out,
+	.wino_in = run_wino_in,
+	.wino_out = run_wino_out,
 	.affine = run_affine,
 	.finish = run_finish,
 	.math = run_math,

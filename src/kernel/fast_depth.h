@@ -93,91 +93,120 @@ static void run_depth(const struct depth *d)
 
 /* ---- a vector of channels ---- */
 
-/* What the window at column x makes of its taps, some beyond the edge. */
+/* What the window at column x makes of those of its taps that are inside. */
 INLINE vec edge_pixel(const struct depth_row *d, size_t x)
 {
 	const struct window *w = d->w;
 	vec acc = d->weights ? (vec){0} : splat(d->edge);
-	const float *weight = d->weights;
+	size_t lo = 0, hi = w->kernel[2];
 
+	while (lo < hi && window_at(w, 2, x, lo) < 0)
+		lo++;
+	while (hi > lo && window_at(w, 2, x, hi - 1) >= (ptrdiff_t)w->in[2])
+		hi--;
 	for (size_t ky = 0; ky < w->kernel[1]; ky++) {
-		for (size_t kx = 0; kx < w->kernel[2]; kx++) {
-			ptrdiff_t at = window_at(w, 2, x, kx);
-			vec v = splat(d->edge);
+		for (size_t kx = lo; kx < hi; kx++) {
+			vec v = load(d->rows[ky] +
+				     window_at(w, 2, x, kx) * LANES);
+			size_t tap = ky * w->kernel[2] + kx;
 
-			if (at >= 0 && at < (ptrdiff_t)w->in[2])
-				v = load(d->rows[ky] + at * LANES);
-			if (weight)
-				acc += v * load(weight);
+			if (d->weights)
+				acc += v * load(d->weights + tap * LANES);
 			else
 				acc = greater_vec(acc, v);
-			weight += weight ? LANES : 0;
 		}
 	}
 	return acc;
 }
 
-INLINE vec inner_pixel(const struct depth_row *d, size_t x,
-		       const struct depth_kind k, const vec *taps)
+/* Pixels that are made together. */
+#define PIXELS 4
+
+INLINE void finish_pixels(const struct depth_row *d, size_t x, vec *acc,
+			  const size_t n)
 {
-	vec acc = k.sums ? (vec){0} : splat(d->edge);
+	const struct finish *f = d->finish;
+	unsigned parts = finish_parts(f);
+
+	if (parts & FINISH_BIAS)
+		EACH(i, n) acc[i] += load(f->row_bias);
+	if (parts & FINISH_AFFINE)
+		EACH(i, n)
+	acc[i] = affine(acc[i], load(f->row_scale), load(f->row_shift));
+	if (parts & FINISH_ADD)
+		EACH(i, n) acc[i] += load(f->add + (x + i) * LANES);
+	if (parts & FINISH_LIMIT)
+		EACH(i, n) acc[i] = limit(acc[i], splat(f->lo), splat(f->hi));
+	EACH(i, n) store(d->out + (x + i) * LANES, acc[i]);
+}
+
+/* n pixels from column x on, all their taps inside. */
+INLINE void inner_pixels(const struct depth_row *d, size_t x,
+			 const struct depth_kind k, const vec *taps,
+			 const size_t n)
+{
 	const float *weight = d->weights;
 	ptrdiff_t at = window_at(d->w, 2, x, 0) * LANES;
+	vec acc[PIXELS];
 
+	EACH(i, n) acc[i] = k.sums ? (vec){0} : splat(d->edge);
 	UNROLL_IF_KNOWN for (size_t ky = 0; ky < k.rows; ky++)
 	{
 		const float *row = d->rows[ky] + at;
 
 		UNROLL_IF_KNOWN for (size_t kx = 0; kx < k.cols; kx++)
 		{
-			vec v = load(row + kx * k.right);
+			const float *p = row + kx * k.right;
 
-			if (k.is_3x3)
-				acc += v * taps[3 * ky + kx];
-			else if (k.sums)
-				acc += v * load(weight);
-			else
-				acc = greater_vec(acc, v);
+			EACH(i, n)
+			{
+				vec v = load(p + i * k.stride);
+
+				if (k.is_3x3)
+					acc[i] += v * taps[3 * ky + kx];
+				else if (k.sums)
+					acc[i] += v * load(weight);
+				else
+					acc[i] = greater_vec(acc[i], v);
+			}
 			weight += k.sums && !k.is_3x3 ? LANES : 0;
 		}
 	}
-	return acc;
+	finish_pixels(d, x, acc, n);
 }
 
-INLINE void finish_pixel(const struct depth_row *d, size_t x, vec v)
+/* Columns whose windows reach beyond the edge, up to `end`. */
+static size_t edge_pixels(const struct depth_row *d, size_t x, size_t end)
 {
-	const struct finish *f = d->finish;
-	unsigned parts = finish_parts(f);
+	for (; x < end; x++) {
+		vec v = edge_pixel(d, x);
 
-	if (parts & FINISH_BIAS)
-		v += load(f->row_bias);
-	if (parts & FINISH_AFFINE)
-		v = affine(v, load(f->row_scale), load(f->row_shift));
-	if (parts & FINISH_ADD)
-		v += load(f->add + x * LANES);
-	if (parts & FINISH_LIMIT)
-		v = limit(v, splat(f->lo), splat(f->hi));
-	store(d->out + x * LANES, v);
+		finish_pixels(d, x, &v, 1);
+	}
+	return x;
 }
 
 INLINE void depth_pixels(const struct depth_row *d, const struct depth_kind k)
 {
 	const struct window *w = d->w;
-	size_t x = 0;
+	size_t left = 0, right = w->out[2], x;
 	vec taps[9] = {0};
 
 	if (k.is_3x3) {
 		UNROLL for (size_t i = 0; i < 9; i++) taps[i] =
 			load(d->weights + i * LANES);
 	}
-	for (; x < w->out[2] && window_at(w, 2, x, 0) < 0; x++)
-		finish_pixel(d, x, edge_pixel(d, x));
-	for (; x < w->out[2] &&
-	       window_at(w, 2, x, w->kernel[2] - 1) < (ptrdiff_t)w->in[2];
-	     x++)
-		finish_pixel(d, x, inner_pixel(d, x, k, taps));
-	for (; x < w->out[2]; x++)
-		finish_pixel(d, x, edge_pixel(d, x));
+	while (left < right && window_at(w, 2, left, 0) < 0)
+		left++;
+	while (right > left && window_at(w, 2, right - 1, w->kernel[2] - 1) >=
+				       (ptrdiff_t)w->in[2])
+		right--;
+	x = edge_pixels(d, 0, left);
+	for (; x + PIXELS <= right; x += PIXELS)
+		inner_pixels(d, x, k, taps, PIXELS);
+	for (; x < right; x++)
+		inner_pixels(d, x, k, taps, 1);
+	edge_pixels(d, x, w->out[2]);
 }
 
 static void run_depth_row(const struct depth_row *d)
@@ -185,14 +214,19 @@ static void run_depth_row(const struct depth_row *d)
 	const struct window *w = d->w;
 	struct depth_kind k = {.rows = w->kernel[1],
 			       .cols = w->kernel[2],
+			       .stride = w->stride[2] * LANES,
 			       .right = w->dilation[2] * LANES};
+	bool is_3x3 = k.rows == 3 && k.cols == 3;
 
 	if (!d->weights)
 		depth_pixels(d, k);
-	else if (k.rows == 3 && k.cols == 3)
-		depth_pixels(d, (struct depth_kind){3, 3, 0, 0, k.right, true,
-						    true});
+	else if (is_3x3 && w->stride[2] == 1)
+		depth_pixels(d, (struct depth_kind){3, 3, LANES, 0, k.right,
+						    true, true});
+	else if (is_3x3)
+		depth_pixels(d, (struct depth_kind){3, 3, k.stride, 0, k.right,
+						    true, true});
 	else
-		depth_pixels(d, (struct depth_kind){k.rows, k.cols, 0, 0,
+		depth_pixels(d, (struct depth_kind){k.rows, k.cols, k.stride, 0,
 						    k.right, true, false});
 }

@@ -8,8 +8,7 @@
 #include "kernel/conv_fast.h"
 #include "kernel/depth.h"
 #include "kernel/gemm.h"
-#include "kernel/winograd2.h"
-#include "kernel/winograd4.h"
+#include "kernel/winograd.h"
 #include "op/impl.h"
 #include "op/window.h"
 
@@ -159,6 +158,12 @@ static unsigned depth_blocks(const struct conv *v)
 	return depth_takes(v) ? OP_TAKES_BLOCKS | OP_MAKES_BLOCKS : 0;
 }
 
+static unsigned winograd_blocks(const struct conv *v)
+{
+	(void)v;
+	return OP_TAKES_BLOCKS | OP_MAKES_BLOCKS;
+}
+
 static unsigned dense_blocks(const struct conv *v)
 {
 	return OP_MAKES_BLOCKS | (conv_block_takes(v) ? OP_TAKES_BLOCKS : 0);
@@ -170,10 +175,8 @@ static const struct conv_way *choose_way(const struct conv *v)
 	static const struct conv_way ways[] = {
 		{depth_has, depth_form_size, depth_form, depth_scratch,
 		 depth_run, depth_blocks},
-		{winograd4_has, winograd4_form_size, winograd4_form,
-		 winograd4_scratch, winograd4_run},
-		{winograd2_has, winograd2_form_size, winograd2_form,
-		 winograd2_scratch, winograd2_run},
+		{winograd_has, winograd_form_size, winograd_form,
+		 winograd_scratch, winograd_run, winograd_blocks},
 		{conv_block_has, conv_block_form_size, conv_block_form,
 		 conv_block_scratch, conv_block_run, dense_blocks},
 		{conv_fast_has, NULL, NULL, conv_fast_scratch, conv_fast_run},

@@ -10,8 +10,7 @@
 #include "kernel/conv_fast.h"
 #include "kernel/depth.h"
 #include "kernel/product.h"
-#include "kernel/winograd2.h"
-#include "kernel/winograd4.h"
+#include "kernel/winograd.h"
 #include "modelfs/dtype.h"
 
 #include "../unit/check.h"
@@ -206,10 +205,8 @@ static const struct formed {
 } formed[] = {
 	{depth_has, depth_form_size, depth_form, depth_scratch, depth_run,
 	 depth_takes, false},
-	{winograd4_has, winograd4_form_size, winograd4_form, winograd4_scratch,
-	 winograd4_run},
-	{winograd2_has, winograd2_form_size, winograd2_form, winograd2_scratch,
-	 winograd2_run},
+	{winograd_has, winograd_form_size, winograd_form, winograd_scratch,
+	 winograd_run, winograd_has, true},
 	{conv_block_has, conv_block_form_size, conv_block_form,
 	 conv_block_scratch, conv_block_run, conv_block_takes, true},
 };

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fast_winograd - Winograd's transforms (Lavin and Gray, 2015), a vector of
+ * channels at a time.  F(2x2, 3x3) has the points 0, 1, -1 and infinity;
+ * F(4x4, 3x3) 0, 2/3, -2/3, 3/2, -3/2 and infinity, whose product of 1 keeps
+ * what is multiplied of one size: the error is 2/5 of that of 0, 1, -1, 2, -2.
+ */
+#define POINT_A (2.0f / 3)
+#define POINT_B 1.5f
+#define SQUARE_A (POINT_A * POINT_A)
+#define SQUARE_B (POINT_B * POINT_B)
+
+/* d times the transposed B: four numbers to four. */
+INLINE void wino2_in_line(const vec *d, vec *e)
+{
+	e[0] = d[0] - d[2];
+	e[1] = d[1] + d[2];
+	e[2] = d[2] - d[1];
+	e[3] = d[1] - d[3];
+}
+
+INLINE void wino2_out_line(const vec *m, vec *o)
+{
+	o[0] = m[0] + m[1] + m[2];
+	o[1] = m[1] - m[2] - m[3];
+}
+
+/* Six numbers to six. */
+INLINE void wino4_in_line(const vec *d, vec *e)
+{
+	vec even = d[4] - SQUARE_B * d[2];
+	vec odd = POINT_A * (d[3] - SQUARE_B * d[1]);
+	vec even2 = d[4] - SQUARE_A * d[2];
+	vec odd2 = POINT_B * (d[3] - SQUARE_A * d[1]);
+
+	e[0] = d[0] - (SQUARE_A + SQUARE_B) * d[2] + d[4];
+	e[1] = even + odd;
+	e[2] = even - odd;
+	e[3] = even2 + odd2;
+	e[4] = even2 - odd2;
+	e[5] = d[1] - (SQUARE_A + SQUARE_B) * d[3] + d[5];
+}
+
+INLINE void wino4_out_line(const vec *m, vec *o)
+{
+	vec p = m[1] + m[2], q = POINT_A * (m[1] - m[2]);
+	vec r = m[3] + m[4], s = POINT_B * (m[3] - m[4]);
+
+	o[0] = m[0] + p + r;
+	o[1] = q + s;
+	o[2] = SQUARE_A * p + SQUARE_B * r;
+	o[3] = SQUARE_A * q + SQUARE_B * s + m[5];
+}
+
+/* A tile of side n is read at x and becomes (n + 2) ** 2 numbers. */
+INLINE void wino_in_tile(const struct wino_tiles *w, const float *x, float *out,
+			 const size_t n)
+{
+	vec f[6][6];
+
+	UNROLL for (size_t c = 0; c < n + 2; c++)
+	{
+		vec d[6], e[6];
+
+		UNROLL for (size_t r = 0; r < n + 2; r++) d[r] =
+			load(x + (r * w->pitch + c) * LANES);
+		if (n == 2)
+			wino2_in_line(d, e);
+		else
+			wino4_in_line(d, e);
+		UNROLL for (size_t r = 0; r < n + 2; r++) f[r][c] = e[r];
+	}
+	UNROLL for (size_t r = 0; r < n + 2; r++)
+	{
+		vec e[6];
+
+		if (n == 2)
+			wino2_in_line(f[r], e);
+		else
+			wino4_in_line(f[r], e);
+		UNROLL for (size_t c = 0; c < n + 2; c++)
+			store(out + (r * (n + 2) + c) * w->step, e[c]);
+	}
+}
+
+/* Numbers at m become a tile, of which rows and cols are stored at y. */
+INLINE void wino_out_tile(const struct wino_tiles *w, const float *m, float *y,
+			  const float *add, size_t cols, const size_t n)
+{
+	const struct finish *f = w->finish;
+	unsigned parts = finish_parts(f);
+	vec h[4][6];
+
+	UNROLL for (size_t c = 0; c < n + 2; c++)
+	{
+		vec d[6], o[4];
+
+		UNROLL for (size_t r = 0; r < n + 2; r++) d[r] =
+			load(m + (r * (n + 2) + c) * w->step);
+		if (n == 2)
+			wino2_out_line(d, o);
+		else
+			wino4_out_line(d, o);
+		UNROLL for (size_t r = 0; r < n; r++) h[r][c] = o[r];
+	}
+	for (size_t r = 0; r < n && r < w->rows; r++) {
+		size_t at = r * w->pitch * LANES;
+		vec o[4];
+
+		if (n == 2)
+			wino2_out_line(h[r], o);
+		else
+			wino4_out_line(h[r], o);
+		UNROLL for (size_t c = 0; c < n; c++)
+		{
+			vec v = o[c];
+
+			if (c >= cols)
+				break;
+			if (parts & FINISH_BIAS)
+				v += load(f->row_bias);
+			if (parts & FINISH_AFFINE)
+				v = affine(v, load(f->row_scale),
+					   load(f->row_shift));
+			if (parts & FINISH_ADD)
+				v += load(add + at + c * LANES);
+			if (parts & FINISH_LIMIT)
+				v = limit(v, splat(f->lo), splat(f->hi));
+			store(y + at + c * LANES, v);
+		}
+	}
+}
+
+static void run_wino_in(const struct wino_tiles *w, const float *x, float *out)
+{
+	for (size_t t = 0; t < w->across; t++, out += LANES) {
+		if (w->side == 2)
+			wino_in_tile(w, x + 2 * t * LANES, out, 2);
+		else
+			wino_in_tile(w, x + 4 * t * LANES, out, 4);
+	}
+}
+
+static void run_wino_out(const struct wino_tiles *w, const float *m, float *y)
+{
+	const float *add = w->finish->add;
+	size_t cols = w->pitch, step = w->side * LANES;
+
+	for (size_t t = 0; t < w->across; t++, m += LANES, y += step) {
+		if (w->side == 2)
+			wino_out_tile(w, m, y, add, cols, 2);
+		else
+			wino_out_tile(w, m, y, add, cols, 4);
+		add = add ? add + step : NULL;
+		cols -= cols > w->side ? w->side : cols;
+	}
+}
