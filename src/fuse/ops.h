@@ -103,7 +103,5 @@ void refuse_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
 void refuse_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 		     const char *value, size_t size, int flags);
 void refuse_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
-void refuse_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
-		      off_t len, struct fuse_file_info *fi);
 
 #endif

@@ -50,5 +50,4 @@ const struct fuse_lowlevel_ops serve_ops = {
 	.listxattr = serve_listxattr,
 	.removexattr = refuse_removexattr,
 	.create = serve_create,
-	.fallocate = refuse_fallocate,
 };

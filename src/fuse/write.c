@@ -140,10 +140,3 @@ void refuse_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	(void)ino, (void)name;
 	fuse_reply_err(req, EROFS);
 }
-
-void refuse_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
-		      off_t len, struct fuse_file_info *fi)
-{
-	(void)ino, (void)mode, (void)off, (void)len, (void)fi;
-	fuse_reply_err(req, EROFS);
-}

@@ -10,7 +10,7 @@
 #include "wire/unpack_codec.h"
 
 /* xz -9 needs 65 MiB; a header may ask for 4 GiB. */
-#define MEMORY_MAX ((uint64_t)256 << 20)
+#define MEMORY_MAX ((uint64_t)96 << 20)
 
 /* .lzma: lc, lp, pb; size of the dictionary; size, or all ones. */
 static bool is_alone(const uint8_t *p, size_t len)
