@@ -9,10 +9,10 @@
 top=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 build=${MODELFS_BUILD:-$top/build}
 
-libraries="fuse3 libprotobuf-c libzip zlib liblzma openblas jansson libseccomp"
+libraries="fuse3 libprotobuf-c libzip zlib liblzma openblas jansson"
 packages="gcc libc6-dev make autoconf automake pkg-config fuse3 libfuse3-dev
 	protobuf-c-compiler libprotobuf-c-dev libzip-dev zlib1g-dev
-	libbz2-dev liblzma-dev libopenblas-dev libjansson-dev libseccomp-dev"
+	libbz2-dev liblzma-dev libopenblas-dev libjansson-dev"
 
 say() {
 	printf '\n==> %s\n' "$*"

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/inputs.h"
 #include "cli/sources.h"
 #include "fuse/mount.h"
 #include "modelfs/err.h"
@@ -26,7 +27,6 @@
 enum { EXIT_MODEL = 1, EXIT_USAGE = 2, EXIT_MOUNT = 3 };
 
 #define O_MAX 64
-#define INPUTS_MAX 256
 #define CLI_RUN "cli"
 
 enum command { CMD_MOUNT, CMD_LS, CMD_CAT, CMD_EXTRACT, CMD_FORMATS };
@@ -35,7 +35,7 @@ struct options {
 	enum command command;
 	const char *o[O_MAX];
 	unsigned no;
-	const char *inputs[INPUTS_MAX]; /* NAME=FILE */
+	const char *inputs[CLI_INPUTS_MAX]; /* NAME=FILE */
 	unsigned ninputs;
 	const char *graph;
 	unsigned threads;
@@ -188,7 +188,7 @@ static int parse_option(struct options *opt, int c)
 		opt->command = CMD_FORMATS;
 		return -1;
 	case OPT_IN:
-		if (opt->ninputs == INPUTS_MAX || !strchr(optarg, '='))
+		if (opt->ninputs == CLI_INPUTS_MAX || !strchr(optarg, '='))
 			return bad_usage("--in wants NAME=FILE");
 		opt->inputs[opt->ninputs++] = optarg;
 		return -1;
@@ -266,34 +266,32 @@ static bool wants_run(const struct options *opt, char **paths, int n)
 	return false;
 }
 
-static int make_run(struct vfs *v, const struct options *opt, struct err *e)
+static int make_run(struct vfs *v, const struct cli_inputs *in, struct err *e)
 {
 	vfs_ino dir, ino;
-	unsigned i;
 	int rc = vfs_lookup(v, VFS_ROOT, "run", true, NULL, &dir, e);
 
 	if (rc < 0)
 		return err_set(e, ENODATA, "the model carries no graph");
 	rc = vfs_mkdir(v, dir, CLI_RUN, &ino, e);
-	for (i = 0; rc == 0 && i < opt->ninputs; i++) {
-		const char *eq = strchr(opt->inputs[i], '=');
-		char *name =
-			strndup(opt->inputs[i], (size_t)(eq - opt->inputs[i]));
-
-		rc = name ? vfs_bind_file(v, CLI_RUN, name, eq + 1, e)
-			  : err_nomem(e, 1);
-		free(name);
-	}
-	return rc;
+	return rc < 0 ? rc : cli_inputs_bind(in, v, CLI_RUN, e);
 }
 
-static int run_command(const struct options *opt, struct vfs *v, struct err *e)
+/* What a command has open before it is confined. */
+struct opened {
+	struct sources sources;
+	struct cli_inputs inputs;
+	int target; /* of --extract; -1: none */
+};
+
+static int run_command(const struct options *opt, struct opened *o,
+		       struct vfs *v, struct err *e)
 {
 	char **paths = opt->args + 1;
 	int n = opt->nargs - 1, i, rc = 0;
 
 	if (wants_run(opt, paths, n))
-		rc = make_run(v, opt, e);
+		rc = make_run(v, &o->inputs, e);
 	if (rc < 0)
 		return rc;
 	if (opt->command == CMD_LS) {
@@ -301,7 +299,7 @@ static int run_command(const struct options *opt, struct vfs *v, struct err *e)
 		return rc == 0 && n == 0 ? cli_totals(v, e) : rc;
 	}
 	if (opt->command == CMD_EXTRACT)
-		return cli_extract(v, paths[0], paths[1], e);
+		return cli_extract(v, paths[0], o->target, e);
 	for (i = 0; rc == 0 && i < n; i++)
 		rc = cli_cat(v, paths[i], e);
 	return rc;
@@ -333,45 +331,11 @@ static int new_vfs(struct sources *s, struct engine *en, struct vfs **out,
 	return rc;
 }
 
-static int read_and_run(const struct options *opt, struct sources *s,
-			struct err *e)
-{
-	struct engine *en;
-	struct vfs *v = NULL;
-	int rc = sources_read(s, e);
-
-	if (rc < 0)
-		return rc;
-	en = engine_new(opt->threads, opt->memory);
-	rc = en ? new_vfs(s, en, &v, e) : err_nomem(e, 1);
-	if (rc == 0)
-		rc = run_command(opt, v, e);
-	if (fflush(stdout) != 0 && rc == 0)
-		rc = err_set(e, errno, "cannot write: %s", strerror(errno));
-	vfs_free(v);
-	engine_free(en);
-	return rc;
-}
-
-static int without_mount(const struct options *opt)
-{
-	struct sources s;
-	struct err e = {0};
-	int rc = sources_open(&s, opt->args, 1, opt->graph, opt->lenient, &e);
-
-	if (rc == 0)
-		rc = read_and_run(opt, &s, &e);
-	sources_close(&s);
-	return rc < 0 ? fail(EXIT_MODEL, &e) : 0;
-}
-
-/* ---- mounting ---- */
-
 static int enter_sandbox(const struct options *opt, const struct sources *s,
-			 const char **walls, struct err *e)
+			 int target, const char **walls, struct err *e)
 {
 	int dirfds[SOURCES_MAX + 1];
-	struct sandbox_options o = {.dirfds = dirfds};
+	struct sandbox_options o = {.dirfds = dirfds, .target = target};
 	int rc;
 
 	*walls = "off";
@@ -383,6 +347,61 @@ static int enter_sandbox(const struct options *opt, const struct sources *s,
 	rc = sandbox_enter(&o, walls, e);
 	return rc < 0 ? err_wrap(e, "sandbox (-o nosandbox turns it off)") : 0;
 }
+
+static int read_and_run(const struct options *opt, struct opened *o,
+			struct err *e)
+{
+	struct engine *en;
+	struct vfs *v = NULL;
+	int rc = sources_read(&o->sources, e);
+
+	if (rc < 0)
+		return rc;
+	en = engine_new(opt->threads, opt->memory);
+	rc = en ? new_vfs(&o->sources, en, &v, e) : err_nomem(e, 1);
+	if (rc == 0)
+		rc = run_command(opt, o, v, e);
+	if (fflush(stdout) != 0 && rc == 0)
+		rc = err_set(e, errno, "cannot write: %s", strerror(errno));
+	vfs_free(v);
+	engine_free(en);
+	return rc;
+}
+
+static int open_all(const struct options *opt, struct opened *o, struct err *e)
+{
+	unsigned i;
+	int rc = sources_open(&o->sources, opt->args, 1, opt->graph,
+			      opt->lenient, e);
+
+	for (i = 0; rc == 0 && i < opt->ninputs; i++)
+		rc = cli_inputs_open(&o->inputs, opt->inputs[i], e);
+	if (rc == 0 && opt->command == CMD_EXTRACT) {
+		o->target = cli_open_target(opt->args[2], e);
+		rc = o->target < 0 ? o->target : 0;
+	}
+	return rc;
+}
+
+static int without_mount(const struct options *opt)
+{
+	struct opened o = {.target = -1};
+	const char *walls;
+	struct err e = {0};
+	int rc = open_all(opt, &o, &e);
+
+	if (rc == 0)
+		rc = enter_sandbox(opt, &o.sources, o.target, &walls, &e);
+	if (rc == 0)
+		rc = read_and_run(opt, &o, &e);
+	if (o.target >= 0)
+		close(o.target);
+	cli_inputs_close(&o.inputs);
+	sources_close(&o.sources);
+	return rc < 0 ? fail(EXIT_MODEL, &e) : 0;
+}
+
+/* ---- mounting ---- */
 
 static int serve(const struct options *opt, struct mount_session *session,
 		 struct sources *s, const char *walls)
@@ -414,7 +433,7 @@ static int read_and_mount(const struct options *opt,
 {
 	const char *walls;
 	struct err e = {0};
-	int rc = enter_sandbox(opt, s, &walls, &e);
+	int rc = enter_sandbox(opt, s, -1, &walls, &e);
 
 	if (rc < 0)
 		return fail(EXIT_MOUNT, &e);

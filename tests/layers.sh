@@ -66,7 +66,7 @@ door() {
 	bzlib.h) echo src/wire/unpack_bzip2.c ;;
 	lzma.h) echo src/wire/unpack_lzma.c ;;
 	jansson.h) echo 'src/wire/json*' ;;
-	seccomp.h) echo 'src/sandbox/*' ;;
+	linux/seccomp.h) echo 'src/sandbox/*' ;;
 	protobuf-c/*) echo 'src/wire/* src/format/*' ;;
 	cblas.h | openblas*) echo 'src/kernel/*' ;;
 	*) echo any ;;

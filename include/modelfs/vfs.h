@@ -20,6 +20,7 @@ struct blob;
 struct engine;
 struct err;
 struct model;
+struct source;
 struct text;
 struct vfs;
 
@@ -131,8 +132,8 @@ int vfs_commit(struct vfs *v, vfs_ino ino, struct err *e);
 /* The last writer is gone. */
 void vfs_release(struct vfs *v, vfs_ino ino);
 
-/* Binds an input by name, from a file (--in NAME=FILE). */
-int vfs_bind_file(struct vfs *v, const char *run, const char *input,
-		  const char *path, struct err *e);
+/* Binds an input of the first model by name, from a file that is open. */
+int vfs_bind_source(struct vfs *v, const char *run, const char *input,
+		    struct source *src, struct err *e);
 
 #endif

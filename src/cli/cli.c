@@ -311,7 +311,9 @@ static int extract_into(struct extraction *x, vfs_ino ino, const char *path,
 		return extract_file(x, ino, dirfd, name, e);
 	if (mkdirat(dirfd, name, 0777) < 0 && errno != EEXIST)
 		return err_set(e, errno, "%s", strerror(errno));
-	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* A link that is there already may lead anywhere. */
+	fd = openat(dirfd, name,
+		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return err_set(e, errno, "%s", strerror(errno));
 	rc = extract_dir(x, ino, path, fd, e);
@@ -344,7 +346,7 @@ static int extract_dir(struct extraction *x, vfs_ino dir, const char *path,
 	return rc == -ENOENT ? 0 : rc;
 }
 
-static int open_target(const char *dir, struct err *e)
+int cli_open_target(const char *dir, struct err *e)
 {
 	int fd;
 
@@ -354,7 +356,7 @@ static int open_target(const char *dir, struct err *e)
 	return fd < 0 ? err_set(e, errno, "%s: %s", dir, strerror(errno)) : fd;
 }
 
-int cli_extract(struct vfs *v, const char *path, const char *dir, struct err *e)
+int cli_extract(struct vfs *v, const char *path, int dirfd, struct err *e)
 {
 	struct extraction x = {
 		.vfs = v,
@@ -363,20 +365,16 @@ int cli_extract(struct vfs *v, const char *path, const char *dir, struct err *e)
 	const char *slash = strrchr(path, '/');
 	struct stat st;
 	vfs_ino ino;
-	int fd, rc = find(v, path, &ino, e);
+	int rc = find(v, path, &ino, e);
 
 	if (rc == 0)
 		rc = vfs_stat(v, ino, true, NULL, &st, e);
 	if (rc < 0)
 		return rc;
-	fd = open_target(dir, e);
-	if (fd < 0)
-		return fd;
 	if (S_ISDIR(st.st_mode))
-		rc = extract_dir(&x, ino, path, fd, e);
+		rc = extract_dir(&x, ino, path, dirfd, e);
 	else
-		rc = extract_file(&x, ino, fd, slash ? slash + 1 : path, e);
-	close(fd);
+		rc = extract_file(&x, ino, dirfd, slash ? slash + 1 : path, e);
 	if (x.has_progress)
 		fprintf(stderr, "\r%llu files\n", (unsigned long long)x.nfiles);
 	if (rc == 0 && x.first.code) {

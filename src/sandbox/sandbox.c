@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
-#include <seccomp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -15,131 +14,16 @@
 
 #include "modelfs/err.h"
 
-/* ---- seccomp ---- */
-
-/*
- * What reading models, computing and answering the kernel takes.  All else
- * gives EPERM: a library that tries something new gets an error, not a signal.
- */
-static const int allowed[] = {
-	/* files that are open, pipes for splice */
-	SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(pread64), SCMP_SYS(preadv),
-	SCMP_SYS(preadv2), SCMP_SYS(write), SCMP_SYS(writev),
-	SCMP_SYS(pwrite64), SCMP_SYS(lseek), SCMP_SYS(close), SCMP_SYS(fstat),
-	SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(stat), SCMP_SYS(lstat),
-	SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getdents64),
-	SCMP_SYS(fcntl), SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(dup3),
-	SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(splice), SCMP_SYS(vmsplice),
-	SCMP_SYS(tee), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(chdir),
-	SCMP_SYS(fadvise64), SCMP_SYS(access), SCMP_SYS(faccessat),
-	SCMP_SYS(faccessat2), SCMP_SYS(getcwd),
-	/* what was asked of the mounting process comes back this way */
-	SCMP_SYS(recvmsg), SCMP_SYS(recvfrom), SCMP_SYS(sendto),
-	SCMP_SYS(sendmsg), SCMP_SYS(shutdown),
-	/* memory */
-	SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
-	SCMP_SYS(mlock), SCMP_SYS(munlock),
-	/* threads, time, signals */
-	SCMP_SYS(futex), SCMP_SYS(exit), SCMP_SYS(exit_group),
-	SCMP_SYS(set_robust_list), SCMP_SYS(get_robust_list), SCMP_SYS(rseq),
-	SCMP_SYS(gettid), SCMP_SYS(getpid), SCMP_SYS(getppid),
-	SCMP_SYS(tgkill), SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity),
-	SCMP_SYS(sched_setaffinity), SCMP_SYS(membarrier),
-	SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep),
-	SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres),
-	SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(rt_sigaction),
-	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(rt_sigtimedwait), SCMP_SYS(sigaltstack),
-	SCMP_SYS(restart_syscall), SCMP_SYS(getrandom), SCMP_SYS(getrusage),
-	SCMP_SYS(wait4), SCMP_SYS(setitimer),
-	/* who and where we are */
-	SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid),
-	SCMP_SYS(getegid), SCMP_SYS(uname), SCMP_SYS(sysinfo),
-	SCMP_SYS(umask), SCMP_SYS(getrlimit), SCMP_SYS(setsid),
-};
-
-static int allow_all(scmp_filter_ctx ctx)
-{
-	size_t i;
-
-	for (i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
-		int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
-
-		/* Not every machine has every old call. */
-		if (rc < 0 && rc != -EDOM)
-			return rc;
-	}
-	return 0;
-}
-
-/* Threads, but no processes; memory, but none that can be executed. */
-static int allow_some(scmp_filter_ctx ctx)
-{
-	const struct scmp_arg_cmp thread = SCMP_A0(
-		SCMP_CMP_MASKED_EQ, 0x00010000, 0x00010000); /* CLONE_THREAD */
-	const struct scmp_arg_cmp no_exec =
-		SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0); /* PROT_EXEC */
-	const struct scmp_arg_cmp get_limit = SCMP_A2(SCMP_CMP_EQ, 0);
-	/* Names of threads; the sanitizers' questions. */
-	int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 0);
-
-	/* Its flags lie in memory; glibc then uses clone, which can be seen. */
-	if (rc == 0)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS),
-				      SCMP_SYS(clone3), 0);
-	if (rc == 0)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-				      thread);
-	if (rc == 0)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-				      no_exec);
-	if (rc == 0)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect),
-				      1, no_exec);
-	if (rc == 0)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64),
-				      1, get_limit);
-	return rc;
-}
-
-/* Reading only; openat2 can't be filtered by flags, Landlock watches it. */
-static int allow_opening(scmp_filter_ctx ctx)
-{
-	const unsigned writes = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC;
-	int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
-				  SCMP_A2(SCMP_CMP_MASKED_EQ, writes, 0));
-
-	if (rc == 0)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat2),
-				      0);
-	return rc;
-}
-
-static int load_filter(bool may_open)
-{
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-	int rc;
-
-	if (!ctx)
-		return -ENOMEM;
-	rc = allow_all(ctx);
-	if (rc == 0)
-		rc = allow_some(ctx);
-	if (rc == 0 && may_open)
-		rc = allow_opening(ctx);
-	/* The second filter is loaded under the first. */
-	if (rc == 0)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(seccomp),
-				      0);
-	if (rc == 0)
-		rc = seccomp_load(ctx);
-	seccomp_release(ctx);
-	return rc;
-}
+#include "sandbox/filter.h"
 
 /* ---- Landlock ---- */
 
 #define READING (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+/* A file that could not be written as a whole is removed again. */
+#define FILLING                                                                \
+	(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_FILE |      \
+	 LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |           \
+	 LANDLOCK_ACCESS_FS_MAKE_SYM)
 
 /* All that this version of the kernel can forbid. */
 static uint64_t known_accesses(long abi)
@@ -161,10 +45,10 @@ static uint64_t known_accesses(long abi)
 	return all;
 }
 
-static int allow_folder(int ruleset, int dirfd)
+static int allow_folder(int ruleset, int dirfd, uint64_t access)
 {
 	struct landlock_path_beneath_attr rule = {
-		.allowed_access = READING,
+		.allowed_access = access,
 		.parent_fd = dirfd,
 	};
 
@@ -181,7 +65,7 @@ static int allow_hub(int ruleset, int dirfd)
 
 	if (fd < 0)
 		return 0;
-	rc = allow_folder(ruleset, fd);
+	rc = allow_folder(ruleset, fd, READING);
 	close(fd);
 	return rc;
 }
@@ -205,10 +89,12 @@ static int enter_landlock(const struct sandbox_options *o)
 	if (ruleset < 0)
 		return -errno;
 	for (i = 0; rc == 0 && i < o->ndirfds; i++) {
-		rc = allow_folder(ruleset, o->dirfds[i]);
+		rc = allow_folder(ruleset, o->dirfds[i], READING);
 		if (rc == 0)
 			rc = allow_hub(ruleset, o->dirfds[i]);
 	}
+	if (rc == 0 && o->target >= 0)
+		rc = allow_folder(ruleset, o->target, READING | FILLING);
 	if (rc == 0)
 		rc = (int)syscall(SYS_landlock_restrict_self, ruleset, 0);
 	if (rc < 0)
@@ -246,7 +132,8 @@ int sandbox_enter(const struct sandbox_options *o, const char **walls,
 	if (landlock < 0)
 		return err_set(e, -landlock, "landlock: %s",
 			       strerror(-landlock));
-	seccomp = load_filter(true);
+	seccomp = filter_load(o->target < 0 ? FILTER_OPEN_TO_READ
+					: FILTER_OPEN_TO_FILL);
 	/* A kernel, or a container, without it. */
 	if (seccomp == -EINVAL || seccomp == -ENOSYS || seccomp == -EACCES)
 		seccomp = 1;
@@ -262,7 +149,7 @@ int sandbox_enter(const struct sandbox_options *o, const char **walls,
 
 int sandbox_close_files(struct err *e)
 {
-	int rc = HAVE_SANITIZER ? 0 : load_filter(false);
+	int rc = HAVE_SANITIZER ? 0 : filter_load(FILTER_OPEN_NOTHING);
 
 	if (rc == -EINVAL || rc == -ENOSYS || rc == -EACCES)
 		return 0;

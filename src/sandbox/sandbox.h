@@ -5,9 +5,8 @@
  *
  * Two walls.  Landlock (Linux 5.13+): no file can be opened but for reading,
  * and beneath the folders of the models.  Seccomp: no program can be started,
- * no process made, no socket opened, nothing changed in any file system.
- *
- * The only door to libseccomp.
+ * no process made, no socket opened, nothing changed in any file system.  Where
+ * something is extracted, that folder is the exception.
  */
 #ifndef SANDBOX_SANDBOX_H
 #define SANDBOX_SANDBOX_H
@@ -19,6 +18,7 @@ struct err;
 struct sandbox_options {
 	const int *dirfds; /* folders that may be read, e.g. of shards */
 	size_t ndirfds;
+	int target; /* a folder that may be filled; -1: nothing is written */
 };
 
 /*

@@ -556,13 +556,12 @@ static int take_file(struct taking *t, value_id id, struct err *e)
 	return rc;
 }
 
-int vfs_bind_file(struct vfs *v, const char *run, const char *input,
-		  const char *path, struct err *e)
+int vfs_bind_source(struct vfs *v, const char *run, const char *input,
+		    struct source *src, struct err *e)
 {
 	struct mount *m = &v->mounts[0];
-	struct taking t = {.v = v, .m = m, .name = path};
+	struct taking t = {.v = v, .m = m, .name = source_name(src)};
 	int64_t number = run_number(v, m, run);
-	struct source *src;
 	value_id id;
 	int rc;
 
@@ -571,11 +570,7 @@ int vfs_bind_file(struct vfs *v, const char *run, const char *input,
 	id = graph_find(m->model->graph, input, strlen(input));
 	if (id == NO_VALUE)
 		return err_set(e, EINVAL, "the model has no input %s", input);
-	rc = source_open(-1, path, &src, e);
-	if (rc < 0)
-		return rc;
 	rc = blob_file(src, 0, source_size(src), &t.content, e);
-	source_unref(src);
 	if (rc < 0)
 		return rc;
 	t.run = run_of(v, (uint32_t)number);
@@ -583,5 +578,5 @@ int vfs_bind_file(struct vfs *v, const char *run, const char *input,
 	run_unref(t.run);
 	blob_unref(t.content);
 	free(t.given);
-	return rc < 0 ? err_wrap(e, "%s", path) : 0;
+	return rc;
 }

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""The daemon confines itself, and the mount does not outlive it."""
+"""The program confines itself; the mount does not outlive the daemon."""
+import contextlib
 import errno
 import os
 import signal
+import subprocess
 
-from e2e import (IMAGE, ONNX, Skip, case, fails_with, main, mounted, read,
-                 same, status, wait_until, write)
+import numpy as np
+
+from e2e import (IMAGE, ONNX, PROGRAM, Skip, case, fails_with, main, mounted,
+                 read, run, same, status, tempdir, wait_until, write)
 
 
 def proc_status(pid):
@@ -41,6 +45,46 @@ def works_while_confined():
             for f in files:
                 if "/run/" not in top:
                     read(top, f)
+
+
+@contextlib.contextmanager
+def held(*options):
+    """A command that cannot go on: nobody reads what it writes."""
+    with tempdir() as tmp:
+        np.save(tmp + "/big.npy", np.zeros(1 << 20, "u1"))
+        p = subprocess.Popen([PROGRAM, *options, "--cat", tmp + "/big.npy",
+                              "tensors/big"], stdout=subprocess.PIPE)
+        try:
+            assert p.stdout.read(1)
+            yield p
+        finally:
+            p.communicate()
+
+
+@case(mount=False)
+def commands_are_confined():
+    with held("-o", "nosandbox") as p:
+        same(proc_status(p.pid)["Seccomp"], "0")
+    with held() as p:
+        if proc_status(p.pid)["NoNewPrivs"] == "0":
+            raise Skip("built with a sanitizer")
+        same(proc_status(p.pid)["Seccomp"], "2")
+        same(p.stdout.read(), bytes((1 << 20) - 1))
+        same(p.wait(), 0)
+
+
+@case(mount=False)
+def what_is_extracted_stays_in_its_folder():
+    for options in [(), ("-o", "nosandbox")]:
+        with tempdir() as tmp:
+            os.makedirs(tmp + "/elsewhere")
+            os.makedirs(tmp + "/out")
+            os.symlink("../elsewhere", tmp + "/out/layer1")
+            r = run(*options, "--extract", ONNX, "model", tmp + "/out")
+            same(r.returncode, 1)
+            assert b"layer1" in r.stderr, r.stderr
+            same(os.listdir(tmp + "/elsewhere"), [])
+            assert os.path.isfile(tmp + "/out/fc/weight")
 
 
 @case
