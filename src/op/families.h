@@ -58,6 +58,7 @@
 	X(softmax)							       \
 	X(string)							       \
 	X(string_match)						       \
+	X(tf_array)							       \
 	X(tf_complex)							       \
 	X(tf_control)							       \
 	X(tf_list)							       \
