@@ -105,6 +105,325 @@ def fused_by_an_optimiser():
     g.check(x, "dense", np.clip(want, 0, 6).reshape(1, -1) @ w + c)
 
 
+# ---- images ----
+
+def conv(x, k, stride=1, before=(0, 0), after=(0, 0)):
+    """x: n h w c, k: h w c o."""
+    x = np.pad(x, ((0, 0), (before[0], after[0]), (before[1], after[1]),
+                   (0, 0)))
+    h = (x.shape[1] - k.shape[0]) // stride + 1
+    w = (x.shape[2] - k.shape[1]) // stride + 1
+    out = np.zeros((x.shape[0], h, w, k.shape[3]))
+    for i in range(h):
+        for j in range(w):
+            part = x[:, i * stride:i * stride + k.shape[0],
+                     j * stride:j * stride + k.shape[1]]
+            out[:, i, j] = np.einsum("nhwc,hwco->no", part, k)
+    return out
+
+
+def first(x):
+    return np.moveaxis(x, -1, 1)
+
+
+@case(mount=False)
+def channels_first():
+    x, k, b = numbers(2, 3, 5, 6), numbers(3, 3, 3, 4), numbers(4)
+    d = numbers(2, 2, 3, 1)
+    g = Graph(2, 3, 5, 6)
+    nchw = {"data_format": {"s": "NCHW"}}
+    one = {"strides": {"ints": [1, 1, 1, 1]}}
+    two = {"strides": {"ints": [1, 1, 2, 2]}}
+    g.node("conv", "Conv2D", ["x", g.const("k", k)], padding={"s": "SAME"},
+           **one, **nchw)
+    g.node("biased", "BiasAdd", ["conv", g.const("b", b)], **nchw)
+    g.node("pads", "Conv2D", ["x", "k"], padding={"s": "EXPLICIT"},
+           explicit_paddings={"ints": [0, 0, 0, 0, 1, 0, 2, 1]}, **two,
+           **nchw)
+    g.node("depth", "DepthwiseConv2dNative", ["x", g.const("d", d)],
+           padding={"s": "VALID"}, **one, **nchw)
+    g.node("pool", "MaxPool", ["x"], ksize={"ints": [1, 1, 2, 2]},
+           padding={"s": "VALID"}, **two, **nchw)
+    stats = [g.const(n, abs(numbers(3)) + .1) for n in ("s", "o", "m", "v")]
+    g.node("norm", "FusedBatchNormV3", ["x"] + stats,
+           epsilon={"f": 0.001}, is_training={"b": False}, **nchw)
+    last = np.moveaxis(x, 1, -1)
+    want = conv(last, k, 1, (1, 1), (1, 1))
+    s, o, m, v = (g.weights[n] for n in ("s", "o", "m", "v"))
+    pool = last[:, :4].reshape(2, 2, 2, 3, 2, 3).max((2, 4))
+    wide = np.zeros((2, 2, 3, 3))
+    wide[:, :, range(3), range(3)] = d[..., 0]
+    g.checks(x, {"conv": first(want), "biased": first(want + b),
+                 "pads": first(conv(last, k, 2, (1, 2), (0, 1))),
+                 "depth": first(conv(last, wide)), "pool": first(pool),
+                 "norm": first((last - m) / np.sqrt(v + .001) * s + o)})
+
+
+@case(mount=False)
+def convolutions_backwards():
+    x, k = numbers(1, 3, 4, 2), numbers(3, 3, 5, 2)
+    g = Graph(1, 3, 4, 2)
+    g.const("k", k)
+    two = {"strides": {"ints": [1, 2, 2, 1]}}
+    for name, size, padding in (("same", (6, 8), "SAME"),
+                                ("odd", (5, 7), "SAME"),
+                                ("valid", (7, 9), "VALID")):
+        g.node(name, "Conv2DBackpropInput",
+               [g.const("size_" + name, [1, *size, 5]), "k", "x"],
+               padding={"s": padding}, **two)
+    g.node("shape", "Shape", ["x"])
+    g.node("computed", "Mul", ["shape", g.const("times", [1, 2, 2, 1])])
+    g.node("size", "AddV2", ["computed", g.const("plus", [0, 0, 0, 3])])
+    g.node("guessed", "Conv2DBackpropInput", ["size", "k", "x"],
+           padding={"s": "SAME"}, **two)
+    whole = np.zeros((1, 7, 9, 5))
+    for i in range(3):
+        for j in range(4):
+            whole[:, 2 * i:2 * i + 3, 2 * j:2 * j + 3] += np.einsum(
+                "nc,hwoc->nhwo", x[:, i, j], k)
+    g.checks(x, {"same": whole[:, :6, :8], "odd": whole[:, 1:6, 1:8],
+                 "valid": whole, "guessed": whole[:, :6, :8]})
+
+
+@case(mount=False)
+def three_extents():
+    x, k = numbers(1, 3, 4, 4, 2), numbers(1, 2, 2, 2, 3)
+    g = Graph(1, 3, 4, 4, 2)
+    ones = {"strides": {"ints": [1, 1, 1, 1, 1]}}
+    g.node("conv", "Conv3D", ["x", g.const("k", k)], padding={"s": "VALID"},
+           **ones)
+    g.node("pool", "MaxPool3D", ["x"], ksize={"ints": [1, 1, 2, 2, 1]},
+           strides={"ints": [1, 1, 2, 2, 1]}, padding={"s": "SAME"})
+    g.checks(x, {"conv": conv(x[0], k[0])[None],
+                 "pool": x.reshape(1, 3, 2, 2, 2, 2, 2).max((3, 5))})
+
+
+@case(mount=False)
+def other_sizes():
+    x = numbers(1, 3, 4, 2)
+    g = Graph(1, 3, 4, 2)
+    g.const("size", [6, 6])
+
+    def places(n, m, kind):
+        i = np.arange(m)
+        if kind == "corners":
+            return i * (n - 1) / (m - 1)
+        return (i + .5) * n / m - .5 if kind == "half" else i * n / m
+
+    def linear(v, axis, m, kind):
+        n = v.shape[axis]
+        at = np.clip(places(n, m, kind), 0, n - 1)
+        low = np.floor(at).astype(int)
+        part = (at - low).reshape([-1 if a == axis else 1
+                                   for a in range(v.ndim)])
+        return (np.take(v, low, axis) * (1 - part) +
+                np.take(v, np.minimum(low + 1, n - 1), axis) * part)
+
+    def nearest(v, axis, m, kind):
+        n = v.shape[axis]
+        at = places(n, m, kind) + (.5 if kind == "half" else 0)
+        at = np.floor(at + .5) if kind == "corners" else np.floor(at)
+        return np.take(v, np.minimum(at.astype(int), n - 1), axis)
+
+    wants = {}
+    for kind in ("plain", "half", "corners"):
+        attrs = {"half_pixel_centers": {"b": kind == "half"},
+                 "align_corners": {"b": kind == "corners"}}
+        for op, how in (("ResizeBilinear", linear),
+                        ("ResizeNearestNeighbor", nearest)):
+            g.node(op + kind, op, ["x", "size"], **attrs)
+            wants[op + kind] = how(how(x, 1, 6, kind), 2, 6,
+                                   kind).astype("f4")
+    g.checks(x, wants)
+
+
+@case(mount=False)
+def extents_and_channels():
+    x = numbers(1, 4, 6, 8)
+    g = Graph(1, 4, 6, 8)
+    g.node("deep", "SpaceToDepth", ["x"], block_size={"i": 2})
+    g.node("wide", "DepthToSpace", ["x"], block_size={"i": 2})
+    g.node("norm", "LRN", ["x"], depth_radius={"i": 2}, bias={"f": 1.0},
+           alpha={"f": 0.5}, beta={"f": 0.75})
+    deep = x.reshape(1, 2, 2, 3, 2, 8).transpose(0, 1, 3, 2, 4, 5)
+    wide = x.reshape(1, 4, 6, 2, 2, 2).transpose(0, 1, 3, 2, 4, 5)
+    power = np.pad(x ** 2, ((0, 0),) * 3 + ((2, 2),))
+    power = sum(power[..., i:i + 8] for i in range(5))
+    g.checks(x, {"deep": deep.reshape(1, 2, 3, 32),
+                 "wide": wide.reshape(1, 8, 12, 2),
+                 "norm": x / (1 + .5 * power) ** .75})
+
+
+# ---- the rest ----
+
+@case(mount=False)
+def parts_that_are_computed():
+    x = numbers(4, 5, 3)
+    g = Graph(4, 5, 3)
+    g.const("one", 1)
+    g.node("shape", "Shape", ["x"])
+    g.node("half", "FloorDiv", ["shape", g.const("two", [2, 2, 2])],
+           T={"type": "DT_INT32"})
+    g.const("b", [1, 0, 0])
+    g.const("s", [1, 1, 1])
+    g.node("some", "StridedSlice", ["x", "half", "shape", "s"])
+    g.node("dots", "StridedSlice",
+           ["x", g.const("b2", [0, 0, 1]), g.const("e2", [0, 0, 2]), "s"],
+           ellipsis_mask={"i": 1}, new_axis_mask={"i": 2},
+           shrink_axis_mask={"i": 4})
+    g.node("middle", "StridedSlice",
+           ["x", g.const("b3", [-1, 0, 0]), g.const("e3", [0, 0, 2]), "s"],
+           shrink_axis_mask={"i": 1}, ellipsis_mask={"i": 2})
+    g.node("slice", "Slice", ["x", "half", g.const("size", [-1, 2, 1])])
+    g.node("order", "Range", [g.const("from", 2), g.const("to", -1),
+                              g.const("down", -1)])
+    g.node("turned", "Transpose", ["x", "order"])
+    g.node("axes", "Range", [g.const("a0", 0), g.const("a1", 2), "one"])
+    g.node("mean", "Mean", ["x", "axes"])
+    g.node("most", "Max", ["x", "axes"], keep_dims={"b": True})
+    g.node("axis", "Sub", ["one", "one"], T={"type": "DT_INT32"})
+    g.node("wide", "ExpandDims", ["x", "axis"])
+    g.node("back", "ReverseV2", ["x", g.const("r", [0, -1])])
+    g.node("first_of_split", "Split", ["one", "x"], num_split={"i": 5})
+    g.node("first_of_unpack", "Unpack", ["x"], num={"i": 4}, axis={"i": 0})
+    g.node("inverse", "InvertPermutation", [g.const("p", [2, 0, 1])])
+    g.node("band", "MatrixBandPart", ["x", g.const("low", 1),
+                                      g.const("up", 0)])
+    band = np.tril(x) - np.tril(x, -2)
+    g.checks(x, {"some": x[2:, 2:, 1:], "dots": x[..., None, 1],
+                 "middle": x[-1, :, :2], "slice": x[2:, 2:4, 1:2],
+                 "turned": x.transpose(2, 1, 0), "mean": x.mean((0, 1)),
+                 "most": x.max((0, 1), keepdims=True), "wide": x[None],
+                 "back": x[::-1, :, ::-1], "first_of_split": x[:, :1],
+                 "first_of_unpack": x[0], "band": band,
+                 "inverse": np.array([1, 2, 0], "i4")})
+
+
+@case(mount=False)
+def edges():
+    x = numbers(3, 4)
+    g = Graph(3, 4)
+    g.const("by", [[1, 0], [2, 1]])
+    g.node("zero", "Pad", ["x", "by"])
+    g.node("value", "PadV2", ["x", "by", g.const("v", 1.5)])
+    g.node("mirror", "MirrorPad", ["x", "by"], mode={"s": "REFLECT"})
+    g.node("twice", "Mul", ["by", g.const("one", 1)])
+    g.node("computed", "Pad", ["x", "twice"])
+    by = ((1, 0), (2, 1))
+    g.checks(x, {"zero": np.pad(x, by), "computed": np.pad(x, by),
+                 "value": np.pad(x, by, constant_values=1.5),
+                 "mirror": np.pad(x, by, mode="reflect")})
+
+
+@case(mount=False)
+def products_of_turned_matrices():
+    x = numbers(2, 3, 4)
+    y, z = numbers(2, 5, 4), numbers(2, 3, 5)
+    g = Graph(2, 3, 4)
+    g.node("y", "BatchMatMulV2", ["x", g.const("a", y)], adj_y={"b": True})
+    g.node("z", "BatchMatMulV2", ["x", g.const("b", z)], adj_x={"b": True})
+    g.checks(x, {"y": x @ y.swapaxes(1, 2), "z": x.swapaxes(1, 2) @ z})
+
+
+@case(mount=False)
+def places_and_elements():
+    x = numbers(3, 4)
+    g = Graph(3, 4)
+    g.node("more", "Greater", ["x", g.const("nil", 0.0)])
+    g.node("where", "Where", ["more"])
+    g.const("at", [[0], [2], [0]])
+    g.const("rows", numbers(3, 4))
+    g.node("sums", "ScatterNd", ["at", "rows", g.const("shape", [4, 4])])
+    for op in ("Update", "Add", "Max", "Min"):
+        g.node(op, "TensorScatter" + op, ["x", g.const("i" + op, [[2], [0]]),
+                                          g.const("v" + op, numbers(2, 4))])
+    g.node("batch", "GatherV2", ["x", g.const("j", [[0, 3], [1, 1], [2, 0]]),
+                                 g.const("axis", 1)], batch_dims={"i": 1})
+    g.node("turned", "ReverseSequence", ["x", g.const("n", [1, 2, 4])],
+           seq_dim={"i": 1}, batch_dim={"i": 0})
+    w = g.weights
+    sums = np.zeros((4, 4), "f4")
+    np.add.at(sums, [0, 2, 0], w["rows"])
+    wants = {"Update": x.copy(), "Add": x.copy(), "Max": x.copy(),
+             "Min": x.copy()}
+    wants["Update"][[2, 0]] = w["vUpdate"]
+    wants["Add"][[2, 0]] += w["vAdd"]
+    wants["Max"][[2, 0]] = np.maximum(x[[2, 0]], w["vMax"])
+    wants["Min"][[2, 0]] = np.minimum(x[[2, 0]], w["vMin"])
+    turned = x.copy()
+    turned[1, :2] = x[1, :2][::-1]
+    turned[2] = x[2, ::-1]
+    g.checks(x, {"where": np.argwhere(x > 0), "sums": sums,
+                 "batch": np.take_along_axis(x, w["j"], 1), "turned": turned,
+                 **wants})
+
+
+@case(mount=False)
+def boxes_that_overlap():
+    boxes = np.array([[0, 0, 1, 1], [0, .1, 1, 1.1], [0, 2, 1, 3],
+                      [1, 3, 0, 2.05], [5, 5, 6, 6]], "f4")
+    scores = np.array([.9, .75, .6, .95, .3], "f4")
+    g = Graph(5, 4)
+    for name, value in (("scores", scores), ("n", 4), ("iou", .5),
+                        ("least", .5), ("soft", 0.0), ("two", 2)):
+        g.const(name, value)
+    g.node("v1", "NonMaxSuppression", ["x", "scores", "n"],
+           iou_threshold={"f": .5})
+    g.node("v2", "NonMaxSuppressionV2", ["x", "scores", "n", "iou"])
+    g.node("v3", "NonMaxSuppressionV3", ["x", "scores", "two", "iou",
+                                         "least"])
+    for name, pads in (("v4", False), ("padded", True)):
+        g.node(name, "NonMaxSuppressionV4", ["x", "scores", "n", "iou",
+                                             "least"],
+               pad_to_max_output_size={"b": pads})
+        g.node(name + "_count", "Identity", [name + ":1"])
+    g.node("v5", "NonMaxSuppressionV5", ["x", "scores", "n", "iou", "least",
+                                         "soft"])
+    g.node("v5_scores", "Identity", ["v5:1"])
+    g.node("v5_count", "Identity", ["v5:2"])
+    i = lambda *v: np.array(v, "i4")
+    g.checks(boxes, {"v1": i(3, 0, 4), "v2": i(3, 0, 4), "v3": i(3, 0),
+                     "v4": i(3, 0), "v4_count": np.int32(2),
+                     "padded": i(3, 0, 0, 0), "padded_count": np.int32(2),
+                     "v5": i(3, 0), "v5_scores": scores[[3, 0]],
+                     "v5_count": np.int32(2)})
+
+
+@case(mount=False)
+def arithmetic():
+    x = np.array([0, 1, -2, 3.5], "f4")
+    g = Graph(4)
+    y = np.array([0, 0, 4, -1], "f4")
+    g.const("y", y)
+    with np.errstate(all="ignore"):
+        wants = {"DivNoNan": np.where(y == 0, 0, x / y),
+                 "MulNoNan": np.where(y == 0, 0, x * y),
+                 "Xdivy": np.where(x == 0, 0, x / np.where(y == 0, 1, y))}
+    g.const("y1", np.where(y == 0, 1, y))
+    for op in wants:
+        g.node(op, op, ["x", "y1" if op == "Xdivy" else "y"])
+    g.node("Xlogy", "Xlogy", ["x", g.const("z", [0, 1, 2, 3.0])])
+    g.node("IsFinite", "IsFinite", ["Xlogy"])
+    g.node("L2Loss", "L2Loss", ["x"])
+    g.node("Mod", "Mod", ["x", g.const("m", [2, 2, 1.5, -2.0])])
+    g.node("LinSpace", "LinSpace", [g.const("a", 1.0), g.const("b", 3.0),
+                                    g.const("n", 5)])
+    g.node("many", "IdentityN", ["x", "y"])
+    g.node("second", "Identity", ["many:1"])
+    g.node("or_else", "PlaceholderWithDefault", ["y"])
+    g.node("IsInf", "IsInf", ["x"])
+    g.node("any", "RandomUniform", [g.const("shape", [2, 3])],
+           dtype={"type": "DT_FLOAT"})
+    g.node("floor", "Floor", ["any"])
+    g.checks(x, {**wants, "Xlogy": np.array([0, 0, -2 * np.log(2),
+                                             3.5 * np.log(3)], "f4"),
+                 "IsFinite": np.ones(4, bool), "IsInf": np.zeros(4, bool),
+                 "L2Loss": (x * x).sum() / 2,
+                 "Mod": np.fmod(x, [2, 2, 1.5, -2]).astype("f4"),
+                 "LinSpace": np.linspace(1, 3, 5).astype("f4"),
+                 "second": y, "or_else": y, "floor": np.zeros((2, 3), "f4")})
+
+
 @case(mount=False)
 def texts_that_are_broken():
     bad = ['node {', 'node { name: "x', 'node { name: 7 }', "node { x: [1, ",

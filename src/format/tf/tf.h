@@ -22,6 +22,7 @@
  *	restore.c	which variable is which entry of the checkpoint
  *	ref.c		what inputs of nodes refer to
  *	attr.c		attributes of nodes
+ *	chain.c		several operators in a row
  *	translate.c	operators that ONNX has, too
  */
 #ifndef FORMAT_TF_TF_H

@@ -48,6 +48,22 @@ bool tf_const_ints(const struct tf_make *k, uint32_t input, int64_t *out,
 	return true;
 }
 
+bool tf_const_is_zero(const struct tf_make *k, uint32_t input)
+{
+	const struct param *p = NULL;
+	uint8_t buf[8];
+
+	if (input < k->call->nin)
+		p = k->body->g->values[k->call->in[input]].param;
+	if (!p || p->dtype == DTYPE_STRING || p->data->size > sizeof(buf) ||
+	    blob_read_full(p->data, buf, p->data->size, 0, NULL) < 0)
+		return false;
+	for (uint64_t i = 0; i < p->data->size; i++)
+		if (buf[i] != 0)
+			return false;
+	return true;
+}
+
 bool tf_flag(const struct tf_make *k, const char *name)
 {
 	const Tf__AttrValue *v = tf_attr(k->call->node, name);
@@ -95,61 +111,79 @@ int tf_make_with(const struct tf_maker *makers, size_t n, struct tf_make *k,
 static const struct {
 	const char *tf, *onnx;
 	uint8_t nin;
+	uint8_t opset; /* 0: STEPS_OPSET */
 } same[] = {
-	{"Abs", "Abs", 1},
-	{"Acos", "Acos", 1},
-	{"Add", "Add", 2},
-	{"AddV2", "Add", 2},
-	{"Asin", "Asin", 1},
-	{"Atan", "Atan", 1},
-	{"BatchMatMul", "MatMul", 2},
-	{"BatchMatMulV2", "MatMul", 2},
-	{"BiasAdd", "Add", 2},
-	{"BroadcastTo", "Expand", 2},
-	{"Ceil", "Ceil", 1},
-	{"Cos", "Cos", 1},
-	{"Elu", "Elu", 1},
-	{"Equal", "Equal", 2},
-	{"Erf", "Erf", 1},
-	{"Exp", "Exp", 1},
-	{"Floor", "Floor", 1},
-	{"Greater", "Greater", 2},
-	{"GreaterEqual", "GreaterOrEqual", 2},
-	{"Identity", "Identity", 1},
-	{"Inv", "Reciprocal", 1},
-	{"IsNan", "IsNaN", 1},
-	{"Less", "Less", 2},
-	{"LessEqual", "LessOrEqual", 2},
-	{"Log", "Log", 1},
-	{"LogSoftmax", "LogSoftmax", 1},
-	{"LogicalAnd", "And", 2},
-	{"LogicalNot", "Not", 1},
-	{"LogicalOr", "Or", 2},
-	{"MatMul", "MatMul", 2},
-	{"Maximum", "Max", 2},
-	{"Minimum", "Min", 2},
-	{"Mul", "Mul", 2},
-	{"Neg", "Neg", 1},
-	{"Pow", "Pow", 2},
-	{"PreventGradient", "Identity", 1},
-	{"ReadVariableOp", "Identity", 1},
-	{"RealDiv", "Div", 2},
-	{"Reciprocal", "Reciprocal", 1},
-	{"Relu", "Relu", 1},
-	{"Round", "Round", 1},
-	{"Selu", "Selu", 1},
-	{"Sigmoid", "Sigmoid", 1},
-	{"Sign", "Sign", 1},
-	{"Sin", "Sin", 1},
-	{"Snapshot", "Identity", 1},
-	{"Softmax", "Softmax", 1},
-	{"Softplus", "Softplus", 1},
-	{"Softsign", "Softsign", 1},
-	{"Sqrt", "Sqrt", 1},
-	{"StopGradient", "Identity", 1},
-	{"Sub", "Sub", 2},
-	{"Tan", "Tan", 1},
-	{"Tanh", "Tanh", 1},
+	{"Abs", "Abs", 1, 0},
+	{"Acos", "Acos", 1, 0},
+	{"Acosh", "Acosh", 1, 0},
+	{"Add", "Add", 2, 0},
+	{"AddV2", "Add", 2, 0},
+	{"Asin", "Asin", 1, 0},
+	{"Asinh", "Asinh", 1, 0},
+	{"Atan", "Atan", 1, 0},
+	{"Atanh", "Atanh", 1, 0},
+	{"BatchMatMul", "MatMul", 2, 0},
+	{"BatchMatMulV2", "MatMul", 2, 0},
+	{"BiasAdd", "Add", 2, 0},
+	{"BiasAddV1", "Add", 2, 0},
+	{"BitwiseAnd", "BitwiseAnd", 2, 18},
+	{"BitwiseOr", "BitwiseOr", 2, 18},
+	{"BitwiseXor", "BitwiseXor", 2, 18},
+	{"BroadcastTo", "Expand", 2, 0},
+	{"Ceil", "Ceil", 1, 0},
+	{"CheckNumerics", "Identity", 1, 0},
+	{"Cos", "Cos", 1, 0},
+	{"Cosh", "Cosh", 1, 0},
+	{"Elu", "Elu", 1, 0},
+	{"EnsureShape", "Identity", 1, 0},
+	{"Equal", "Equal", 2, 0},
+	{"Erf", "Erf", 1, 0},
+	{"Exp", "Exp", 1, 0},
+	{"Floor", "Floor", 1, 0},
+	{"Greater", "Greater", 2, 0},
+	{"GreaterEqual", "GreaterOrEqual", 2, 0},
+	{"Identity", "Identity", 1, 0},
+	{"Inv", "Reciprocal", 1, 0},
+	{"Invert", "BitwiseNot", 1, 18},
+	{"IsInf", "IsInf", 1, 0},
+	{"IsNan", "IsNaN", 1, 0},
+	{"Less", "Less", 2, 0},
+	{"LessEqual", "LessOrEqual", 2, 0},
+	{"Log", "Log", 1, 0},
+	{"LogSoftmax", "LogSoftmax", 1, 0},
+	{"LogicalAnd", "And", 2, 0},
+	{"LogicalNot", "Not", 1, 0},
+	{"LogicalOr", "Or", 2, 0},
+	{"LogicalXor", "Xor", 2, 0},
+	{"MatMul", "MatMul", 2, 0},
+	{"Maximum", "Max", 2, 0},
+	{"Minimum", "Min", 2, 0},
+	{"Mul", "Mul", 2, 0},
+	{"Neg", "Neg", 1, 0},
+	{"PlaceholderWithDefault", "Identity", 1, 0},
+	{"Pow", "Pow", 2, 0},
+	{"PreventGradient", "Identity", 1, 0},
+	{"ReadVariableOp", "Identity", 1, 0},
+	{"RealDiv", "Div", 2, 0},
+	{"Reciprocal", "Reciprocal", 1, 0},
+	{"Relu", "Relu", 1, 0},
+	{"Rint", "Round", 1, 0},
+	{"Round", "Round", 1, 0},
+	{"Selu", "Selu", 1, 0},
+	{"Sigmoid", "Sigmoid", 1, 0},
+	{"Sign", "Sign", 1, 0},
+	{"Sin", "Sin", 1, 0},
+	{"Sinh", "Sinh", 1, 0},
+	{"Snapshot", "Identity", 1, 0},
+	{"Softmax", "Softmax", 1, 0},
+	{"Softplus", "Softplus", 1, 0},
+	{"Softsign", "Softsign", 1, 0},
+	{"Sqrt", "Sqrt", 1, 0},
+	{"StopGradient", "Identity", 1, 0},
+	{"Sub", "Sub", 2, 0},
+	{"Tan", "Tan", 1, 0},
+	{"Tanh", "Tanh", 1, 0},
+	{"TruncateDiv", "Div", 2, 0},
 };
 
 /* Attributes that change the meaning of one of the above. */
@@ -185,6 +219,7 @@ static int translate_same(struct tf_make *k, struct err *e)
 
 	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
 		struct step n = {.type = same[i].onnx,
+				 .opset = same[i].opset,
 				 .in = c->in,
 				 .nin = c->nin,
 				 .out = c->out,
@@ -220,7 +255,11 @@ int tf_translate(struct tf_body *b, const struct tf_call *c, struct err *e)
 	if (rc == 0)
 		rc = tf_translate_image(&k, e);
 	if (rc == 0)
+		rc = tf_translate_picture(&k, e);
+	if (rc == 0)
 		rc = tf_translate_shape(&k, e);
+	if (rc == 0)
+		rc = tf_translate_index(&k, e);
 	if (rc == 0)
 		rc = tf_translate_math(&k, e);
 	if (rc > 0 && c->module &&

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "modelfs/arena.h"
 #include "modelfs/err.h"
 
 #include "format/tf/translate.h"
@@ -37,6 +38,26 @@ static int swap_last(struct tf_make *k, const char *what, value_id in,
 	if (rc == 0)
 		rc = attr_set_ints(&k->at, "perm", perm, 2, &a, e);
 	return rc < 0 ? rc : steps_node(&k->at, &n, e);
+}
+
+/* The last two extents of either are swapped, however many there are. */
+static int batch_matmul(struct tf_make *k, struct err *e)
+{
+	struct attr a[] = {attr_set_int("transA", tf_flag(k, "adj_x")),
+			   attr_set_int("transB", tf_flag(k, "adj_y"))};
+	struct step n = {.type = "FusedMatMul",
+			 .domain = "com.microsoft",
+			 .opset = 1,
+			 .in = k->call->in,
+			 .nin = 2,
+			 .out = k->call->out,
+			 .nout = 1,
+			 .attrs = a,
+			 .nattrs = 2};
+
+	if (k->call->nin != 2 || k->call->nout != 1)
+		return 0;
+	return tf_done(steps_node(&k->at, &n, e));
 }
 
 static int matmul(struct tf_make *k, struct err *e)
@@ -177,6 +198,26 @@ static int squeeze(struct tf_make *k, struct err *e)
 				  e);
 }
 
+/* Axes that are computed, which newer versions of ONNX take as an input. */
+static int computed_axes(struct tf_make *k, const char *type, struct err *e)
+{
+	static const int64_t flat = -1;
+	struct tf_chain c = {.k = k, .e = e};
+	bool reduces = strncmp(type, "Reduce", 6) == 0;
+	struct tf_link l = {.type = type, .opset = reduces ? 18 : 13, .nin = 2};
+
+	l.in[0] = k->call->in[0];
+	l.in[1] = tf_chain_2(&c, "Reshape",
+			     tf_chain_cast(&c, k->call->in[1], TF_ONNX_INT64),
+			     tf_chain_ints(&c, &flat, 1));
+	if (reduces) {
+		l.attrs[l.nattrs++] =
+			attr_set_int("keepdims", tf_flag(k, "keep_dims"));
+		l.attrs[l.nattrs++] = attr_set_int("noop_with_empty_axes", 1);
+	}
+	return tf_chain_last(&c, &l);
+}
+
 /* An operator whose axes are an input here and an attribute in ONNX 11. */
 static int with_axes(struct tf_make *k, const char *type, const char *attr,
 		     struct err *e)
@@ -187,8 +228,12 @@ static int with_axes(struct tf_make *k, const char *type, const char *attr,
 	size_t n;
 	int rc;
 
-	if (k->call->nin != 2 || !tf_const_ints(k, 1, axes, AXES_MAX, &n))
+	if (k->call->nin != 2)
 		return 0;
+	if (!tf_const_ints(k, 1, axes, AXES_MAX, &n))
+		return strcmp(type, "Transpose") == 0
+			       ? 0
+			       : computed_axes(k, type, e);
 	rc = attr_set_ints(&k->at, attr, axes, n, &a[0], e);
 	if (rc < 0)
 		return rc;
@@ -249,36 +294,107 @@ static int concat(struct tf_make *k, struct err *e)
 	return tf_finish(k, NULL, "Concat", 0, k->call->in, nin - 1, &a, 1, e);
 }
 
+/* One gathering for each element of the first extents. */
+static int gather_batches(struct tf_make *k, int64_t batch, struct err *e)
+{
+	static const int64_t last = -1;
+	struct tf_chain c = {.k = k, .e = e};
+	struct tf_link wide = {.type = "Unsqueeze", .opset = 11, .nin = 1};
+	struct tf_link l = {.type = "GatherND", .nin = 2};
+
+	wide.in[0] = tf_chain_cast(&c, k->call->in[1], TF_ONNX_INT64);
+	wide.attrs[wide.nattrs++] = tf_chain_list(&c, "axes", &last, 1);
+	l.in[0] = k->call->in[0];
+	l.in[1] = tf_chain(&c, &wide);
+	l.attrs[l.nattrs++] = attr_set_int("batch_dims", batch);
+	return tf_chain_last(&c, &l);
+}
+
 static int gather(struct tf_make *k, struct err *e)
 {
-	struct attr a = attr_set_int("axis", 0);
-	int64_t axis = 0;
+	int64_t batch = tf_int(k, "batch_dims", 0), axis = batch;
+	struct attr a;
 	size_t n;
 
 	if (k->call->nin < 2 ||
 	    (k->call->nin == 3 && !tf_const_ints(k, 2, &axis, 1, &n)))
 		return 0;
-	a.i = axis;
+	if (batch != 0)
+		return batch > 0 && axis == batch ? gather_batches(k, batch, e)
+						  : 0;
+	a = attr_set_int("axis", axis);
 	return tf_finish(k, NULL, "Gather", 0, k->call->in, 2, &a, 1, e);
+}
+
+/* The same node as tf_finish makes, whose last outputs nobody wants. */
+static int finish_parts(struct tf_make *k, uint32_t parts, const value_id *in,
+			const struct attr *a, struct err *e)
+{
+	value_id *out = arena_array(k->at.m->arena, parts + 1u, sizeof(*out));
+	struct step n = {.type = "Split",
+			 .opset = 11,
+			 .in = in,
+			 .nin = 1,
+			 .out = out,
+			 .nout = parts,
+			 .attrs = a,
+			 .nattrs = 1};
+
+	if (!out)
+		return err_nomem(e, parts);
+	for (uint32_t i = 0; i < parts; i++)
+		out[i] = i < k->call->nout ? k->call->out[i] : NO_VALUE;
+	return tf_done(steps_node(&k->at, &n, e));
 }
 
 static int split(struct tf_make *k, struct err *e)
 {
+	const Tf__AttrValue *parts = tf_attr(k->call->node, "num_split");
 	struct attr a;
 	int64_t axis;
 	size_t n;
 
-	/* Without all outputs being known, the parts would be too large. */
-	const Tf__AttrValue *parts = tf_attr(k->call->node, "num_split");
-
-	if (k->call->nin != 2 || !parts || parts->i != k->call->nout ||
-	    !tf_const_ints(k, 0, &axis, 1, &n) || n != 1)
+	if (k->call->nin != 2 || !parts || parts->i < k->call->nout ||
+	    parts->i > TF_OUTPUTS_MAX || !tf_const_ints(k, 0, &axis, 1, &n) ||
+	    n != 1)
 		return 0;
 	a = attr_set_int("axis", axis);
-	return tf_finish(k, NULL, "Split", 11, k->call->in + 1, 1, &a, 1, e);
+	return finish_parts(k, (uint32_t)parts->i, k->call->in + 1, &a, e);
 }
 
-/* paddings is [rank, 2] here; all beginnings, then all ends, in ONNX. */
+static const char *pad_mode(const struct tf_make *k)
+{
+	const Tf__AttrValue *v = tf_attr(k->call->node, "mode");
+
+	if (!tf_equal(&k->call->node->op, "MirrorPad"))
+		return "constant";
+	return v && tf_equal(&v->s, "REFLECT") ? "reflect" : NULL;
+}
+
+/*
+ * paddings is [rank, 2] here; all beginnings, then all ends, in ONNX.  PadV2
+ * has a value, MirrorPad a mode.
+ */
+static int computed_pads(struct tf_make *k, struct err *e)
+{
+	static const int64_t order[] = {1, 0}, flat = -1;
+	struct tf_chain c = {.k = k, .e = e};
+	struct tf_link l = {.type = "Pad", .nin = k->call->nin};
+	struct tf_link turn = {.type = "Transpose", .nin = 1, .nattrs = 1};
+	const char *mode = pad_mode(k);
+
+	if (!mode || k->call->nin < 2 || k->call->nin > 3)
+		return 0;
+	turn.in[0] = tf_chain_cast(&c, k->call->in[1], TF_ONNX_INT64);
+	turn.attrs[0] = tf_chain_list(&c, "perm", order, 2);
+	l.in[0] = k->call->in[0];
+	l.in[1] = tf_chain_2(&c, "Reshape", tf_chain(&c, &turn),
+			     tf_chain_ints(&c, &flat, 1));
+	l.in[2] = k->call->nin > 2 ? k->call->in[2] : NO_VALUE;
+	l.attrs[l.nattrs++] = attr_set_text("mode", mode);
+	return tf_chain_last(&c, &l);
+}
+
 static int pad(struct tf_make *k, struct err *e)
 {
 	int64_t given[2 * AXES_MAX], pads[2 * AXES_MAX];
@@ -286,9 +402,9 @@ static int pad(struct tf_make *k, struct err *e)
 	size_t n;
 	int rc;
 
-	if (k->call->nin != 2 ||
+	if (k->call->nin != 2 || !tf_equal(&k->call->node->op, "Pad") ||
 	    !tf_const_ints(k, 1, given, 2 * AXES_MAX, &n) || n % 2 != 0)
-		return 0;
+		return computed_pads(k, e);
 	for (size_t i = 0; i < n / 2; i++) {
 		pads[i] = given[2 * i];
 		pads[n / 2 + i] = given[2 * i + 1];
@@ -346,6 +462,9 @@ static int pack(struct tf_make *k, struct err *e)
 }
 
 static const struct tf_maker makers[] = {
+	{"BatchMatMul", batch_matmul},
+	{"BatchMatMulV2", batch_matmul},
+	{"BatchMatMulV3", batch_matmul},
 	{"Cast", cast},
 	{"ConcatV2", concat},
 	{"ExpandDims", expand_dims},
@@ -356,9 +475,11 @@ static const struct tf_maker makers[] = {
 	{"Max", reduce_max},
 	{"Mean", reduce_mean},
 	{"Min", reduce_min},
+	{"MirrorPad", pad},
 	{"NotEqual", not_equal},
 	{"Pack", pack},
 	{"Pad", pad},
+	{"PadV2", pad},
 	{"Prod", reduce_prod},
 	{"Relu6", relu6},
 	{"Reshape", reshape},

@@ -11,12 +11,18 @@
 
 #include "format/tf/translate.h"
 
-static const int64_t to_nchw[] = {0, 3, 1, 2};
-static const int64_t to_nhwc[] = {0, 2, 3, 1};
-static const int64_t hwio_to_oihw[] = {3, 2, 0, 1};
+/* How values and kernels of two or three spatial extents are laid out. */
+struct layout {
+	int64_t nspatial;
+	bool channels_first;
+};
+
+static const int64_t to_first[][5] = {{0, 3, 1, 2}, {0, 4, 1, 2, 3}};
+static const int64_t to_last[][5] = {{0, 2, 3, 1}, {0, 2, 3, 4, 1}};
+static const int64_t kernel_order[][5] = {{3, 2, 0, 1}, {4, 3, 0, 1, 2}};
 
 static int turn(struct tf_make *k, const char *what, const int64_t *perm,
-		value_id in, value_id out, struct err *e)
+		size_t rank, value_id in, value_id out, struct err *e)
 {
 	struct attr a;
 	struct step n = {.what = what,
@@ -27,48 +33,55 @@ static int turn(struct tf_make *k, const char *what, const int64_t *perm,
 			 .nout = 1,
 			 .attrs = &a,
 			 .nattrs = 1};
-	int rc = attr_set_ints(&k->at, "perm", perm, 4, &a, e);
+	int rc = attr_set_ints(&k->at, "perm", perm, rank, &a, e);
 
 	return rc < 0 ? rc : steps_node(&k->at, &n, e);
 }
 
 static int turned(struct tf_make *k, const char *what, const int64_t *perm,
-		  value_id in, value_id *out, struct err *e)
+		  size_t rank, value_id in, value_id *out, struct err *e)
 {
 	int rc = steps_value(&k->at, what, out, e);
 
-	return rc < 0 ? rc : turn(k, what, perm, in, *out, e);
+	return rc < 0 ? rc : turn(k, what, perm, rank, in, *out, e);
 }
 
-static bool is_nhwc(const struct tf_make *k)
+static struct layout layout_of(const struct tf_make *k)
 {
 	const Tf__AttrValue *f = tf_attr(k->call->node, "data_format");
+	struct span op = tf_span(&k->call->node->op);
 
-	return !f || f->s.len == 0 || tf_equal(&f->s, "NHWC");
+	return (struct layout){
+		.nspatial = memmem(op.p, op.len, "3D", 2) ? 3 : 2,
+		.channels_first = f && f->s.len > 1 && f->s.data[1] == 'C',
+	};
 }
 
-/* Of height and width; the other two must be 1. */
-static bool spatial(const struct tf_make *k, const char *name, int64_t out[2])
+/* Of the spatial extents; the other two must be 1. */
+static bool spatial(const struct tf_make *k, const struct layout *l,
+		    const char *name, int64_t out[3])
 {
 	const Tf__AttrValue *v = tf_attr(k->call->node, name);
+	size_t n = (size_t)l->nspatial + 2, channel;
 
-	out[0] = out[1] = 1;
+	out[0] = out[1] = out[2] = 1;
 	if (!v || !v->list || v->list->n_i == 0)
 		return true;
-	if (v->list->n_i != 4 || v->list->i[0] != 1 || v->list->i[3] != 1)
+	channel = l->channels_first ? 1 : n - 1;
+	if (v->list->n_i != n || v->list->i[0] != 1 || v->list->i[channel] != 1)
 		return false;
-	out[0] = v->list->i[1];
-	out[1] = v->list->i[2];
+	for (int64_t i = 0; i < l->nspatial; i++)
+		out[i] = v->list->i[i + 1 + l->channels_first];
 	return true;
 }
 
-/* EXPLICIT paddings, NHWC: pairs for each dimension. */
-static bool find_padding(struct tf_make *k, struct attr *out, struct err *e,
-			 int *rc)
+/* EXPLICIT paddings: a pair for each extent, in the order of the layout. */
+static bool find_padding(struct tf_make *k, const struct layout *l,
+			 struct attr *out, struct err *e, int *rc)
 {
 	const Tf__AttrValue *p = tf_attr(k->call->node, "padding");
 	const Tf__AttrValue *x = tf_attr(k->call->node, "explicit_paddings");
-	int64_t pads[4];
+	int64_t pads[6], n = l->nspatial;
 
 	*rc = 0;
 	if (!p || tf_equal(&p->s, "VALID")) {
@@ -79,13 +92,16 @@ static bool find_padding(struct tf_make *k, struct attr *out, struct err *e,
 		*out = attr_set_text("auto_pad", "SAME_UPPER");
 		return true;
 	}
-	if (!x || !x->list || x->list->n_i != 8)
+	if (!x || !x->list || x->list->n_i != 2 * (size_t)n + 4)
 		return false;
-	pads[0] = x->list->i[2];
-	pads[1] = x->list->i[4];
-	pads[2] = x->list->i[3];
-	pads[3] = x->list->i[5];
-	*rc = attr_set_ints(&k->at, "pads", pads, 4, out, e);
+	for (int64_t i = 0; i < n; i++) {
+		const int64_t *pair =
+			&x->list->i[2 * (i + 1 + l->channels_first)];
+
+		pads[i] = pair[0];
+		pads[n + i] = pair[1];
+	}
+	*rc = attr_set_ints(&k->at, "pads", pads, (size_t)n * 2, out, e);
 	return true;
 }
 
@@ -127,6 +143,9 @@ static const struct shape *weight_shape(const struct tf_make *k, uint32_t input,
 }
 
 struct window {
+	struct layout layout;
+	int64_t strides[3], dilations[3], kernel[3];
+	value_id image; /* that is convolved, as the file has it */
 	struct attr attrs[6];
 	uint32_t nattrs;
 };
@@ -134,32 +153,39 @@ struct window {
 static bool read_window(struct tf_make *k, struct window *w, bool is_pool,
 			struct err *e, int *rc)
 {
-	int64_t strides[2], dilations[2], kernel[2];
+	struct layout *l = &w->layout;
+	size_t n;
 
 	*rc = 0;
-	if (!is_nhwc(k) || !spatial(k, "strides", strides) ||
-	    !spatial(k, "dilations", dilations) || !spatial(k, "ksize", kernel))
+	*l = layout_of(k);
+	w->image = k->call->in[0];
+	n = (size_t)l->nspatial;
+	if (!spatial(k, l, "strides", w->strides) ||
+	    !spatial(k, l, "dilations", w->dilations) ||
+	    !spatial(k, l, "ksize", w->kernel))
 		return false;
-	if (!find_padding(k, &w->attrs[0], e, rc) || *rc < 0)
+	if (!find_padding(k, l, &w->attrs[0], e, rc) || *rc < 0)
 		return false;
 	w->nattrs = 1;
-	*rc = attr_set_ints(&k->at, "strides", strides, 2,
+	*rc = attr_set_ints(&k->at, "strides", w->strides, n,
 			    &w->attrs[w->nattrs++], e);
 	if (*rc == 0 && is_pool)
-		*rc = attr_set_ints(&k->at, "kernel_shape", kernel, 2,
+		*rc = attr_set_ints(&k->at, "kernel_shape", w->kernel, n,
 				    &w->attrs[w->nattrs++], e);
 	if (*rc == 0 && !is_pool)
-		*rc = attr_set_ints(&k->at, "dilations", dilations, 2,
+		*rc = attr_set_ints(&k->at, "dilations", w->dilations, n,
 				    &w->attrs[w->nattrs++], e);
 	return *rc == 0;
 }
 
-/* type on NCHW values; in[0] is turned, the result turned back. */
+/* Values with the channels first; in[0] is turned, and the result back. */
 static int compute(struct tf_make *k, const char *type, value_id *in,
 		   uint32_t nin, const struct window *w, int opset,
 		   struct err *e)
 {
-	value_id out;
+	bool as_it_is = w->layout.channels_first;
+	size_t rank = (size_t)w->layout.nspatial + 2, which = rank - 4;
+	value_id out = k->call->out[0];
 	struct step n = {.what = "compute",
 			 .type = type,
 			 .opset = opset,
@@ -169,27 +195,110 @@ static int compute(struct tf_make *k, const char *type, value_id *in,
 			 .nout = 1,
 			 .attrs = w->attrs,
 			 .nattrs = w->nattrs};
-	int rc = turned(k, "to_nchw", to_nchw, k->call->in[0], &in[0], e);
+	int rc = 0;
 
+	in[0] = w->image;
+	if (as_it_is)
+		return tf_done(steps_node(&k->at, &n, e));
+	rc = turned(k, "to_nchw", to_first[which], rank, w->image, &in[0], e);
 	if (rc == 0)
 		rc = steps_value(&k->at, "compute", &out, e);
 	if (rc == 0)
 		rc = steps_node(&k->at, &n, e);
 	if (rc == 0)
-		rc = turn(k, "to_nhwc", to_nhwc, out, k->call->out[0], e);
-	return rc < 0 ? rc : 1;
+		rc = turn(k, "to_nhwc", to_last[which], rank, out,
+			  k->call->out[0], e);
+	return tf_done(rc);
 }
 
 static int conv(struct tf_make *k, struct err *e)
 {
 	struct window w;
 	value_id in[2];
+	size_t rank;
 	int rc;
 
 	if (k->call->nin != 2 || !read_window(k, &w, false, e, &rc))
 		return k->call->nin == 2 ? rc : 0;
-	rc = turned(k, "to_oihw", hwio_to_oihw, k->call->in[1], &in[1], e);
+	rank = (size_t)w.layout.nspatial + 2;
+	rc = turned(k, "to_oihw", kernel_order[rank - 4], rank, k->call->in[1],
+		    &in[1], e);
 	return rc < 0 ? rc : compute(k, "Conv", in, 2, &w, 0, e);
+}
+
+/* ---- backwards: (size of the result, kernel, values) ---- */
+
+/*
+ * How much of the whole result is cut off, so that what is left is what the
+ * convolution came from: with padding SAME that has stride times as much.
+ */
+static bool cut_off(struct tf_make *k, const struct window *w,
+		    const struct shape *kernel, int64_t pads[6],
+		    int64_t more[3])
+{
+	const Tf__AttrValue *p = tf_attr(k->call->node, "padding");
+	int64_t n = w->layout.nspatial, sizes[5];
+	bool known;
+	size_t count;
+
+	known = tf_const_ints(k, 0, sizes, 5, &count) && count == (size_t)n + 2;
+	for (int64_t i = 0; i < n; i++) {
+		int64_t step = w->strides[i], reach, out, in, total;
+
+		if (step < 1 || step > INT32_MAX || w->dilations[i] != 1 ||
+		    kernel->dims[i] < 1 || kernel->dims[i] > INT32_MAX)
+			return false;
+		reach = kernel->dims[i];
+		out = known ? sizes[i + 1 + w->layout.channels_first] : step;
+		pads[i] = pads[n + i] = more[i] = 0;
+		if (out < 1 || out > INT32_MAX)
+			return false;
+		if (!p || !tf_equal(&p->s, "SAME")) {
+			if (known && out >= reach)
+				more[i] = (out - reach) % step;
+			continue;
+		}
+		in = (out + step - 1) / step;
+		total = (in - 1) * step + reach - out;
+		pads[i] = total > 0 ? total / 2 : 0;
+		pads[n + i] = total > 0 ? total - total / 2 : 0;
+		more[i] = total < 0 ? -total : 0;
+	}
+	return true;
+}
+
+static int conv_back(struct tf_make *k, struct err *e)
+{
+	const Tf__AttrValue *p = tf_attr(k->call->node, "padding");
+	int64_t pads[6], more[3];
+	const struct shape *kernel;
+	struct shape buf;
+	struct window w;
+	value_id in[2];
+	size_t n, rank;
+	int rc;
+
+	if (k->call->nin != 3)
+		return 0;
+	kernel = weight_shape(k, 1, &buf);
+	if (!read_window(k, &w, false, e, &rc))
+		return rc;
+	n = (size_t)w.layout.nspatial;
+	rank = n + 2;
+	if (!kernel || kernel->rank != (int32_t)rank ||
+	    (p && tf_equal(&p->s, "EXPLICIT")) ||
+	    !cut_off(k, &w, kernel, pads, more))
+		return 0;
+	rc = attr_set_ints(&k->at, "pads", pads, 2 * n, &w.attrs[0], e);
+	if (rc == 0)
+		rc = attr_set_ints(&k->at, "output_padding", more, n,
+				   &w.attrs[w.nattrs++], e);
+	/* What is "in" of the kernel here is "out" there, and first in both. */
+	if (rc == 0)
+		rc = turned(k, "to_oihw", kernel_order[rank - 4], rank,
+			    k->call->in[1], &in[1], e);
+	w.image = k->call->in[2];
+	return rc < 0 ? rc : compute(k, "ConvTranspose", in, 2, &w, 0, e);
 }
 
 /* A kernel [h, w, in, multiplier] is one of [in * multiplier, 1, h, w]. */
@@ -207,7 +316,8 @@ static int depthwise_kernel(struct tf_make *k, const struct shape *s,
 			 .attrs = &shape,
 			 .nattrs = 1};
 	value_id turned_kernel;
-	int rc = turned(k, "to_ichw", perm, k->call->in[1], &turned_kernel, e);
+	int rc = turned(k, "to_ichw", perm, 4, k->call->in[1], &turned_kernel,
+			e);
 
 	if (__builtin_mul_overflow(s->dims[2], s->dims[3], &dims[0]))
 		return err_set(e, EINVAL, "a kernel of too many channels");
@@ -266,16 +376,34 @@ static int average_pool(struct tf_make *k, struct err *e)
 
 static int batch_norm(struct tf_make *k, struct err *e)
 {
-	struct window w = {.nattrs = 1};
+	struct window w = {.layout = layout_of(k), .nattrs = 1};
+	const Tf__AttrValue *f = tf_attr(k->call->node, "data_format");
 	value_id in[5];
 
-	if (k->call->nin != 5 || k->call->nout != 1 || !is_nhwc(k) ||
+	if (k->call->nin != 5 || k->call->nout != 1 ||
 	    tf_flag(k, "is_training"))
 		return 0;
+	w.layout.nspatial = f && f->s.len == 5 ? 3 : 2;
+	w.image = k->call->in[0];
 	w.attrs[0] =
 		attr_set_float("epsilon", tf_number(k, "epsilon", 0.0001f));
 	memcpy(in, k->call->in, sizeof(in));
 	return compute(k, "BatchNormalization", in, 5, &w, 9, e);
+}
+
+/* A bias for each channel, where the channels come second. */
+static int bias_add(struct tf_make *k, struct err *e)
+{
+	static const int64_t column[] = {-1, 1, 1};
+	const Tf__AttrValue *f = tf_attr(k->call->node, "data_format");
+	struct tf_chain c = {.k = k, .e = e};
+	struct tf_link l = {.type = "Add", .in = {k->call->in[0]}, .nin = 2};
+
+	if (k->call->nin != 2 || !f || f->s.len < 4)
+		return 0;
+	l.in[1] = tf_chain_2(&c, "Reshape", k->call->in[1],
+			     tf_chain_ints(&c, column, 3));
+	return tf_chain_last(&c, &l);
 }
 
 /* ---- what graph optimisers put together ---- */
@@ -357,7 +485,8 @@ static int fused(struct tf_make *k,
 	value_id v;
 	int rc;
 
-	if (!can_fuse(ops) || k->call->nin < 2)
+	/* The bias would be of the last extent. */
+	if (!can_fuse(ops) || k->call->nin < 2 || layout_of(k).channels_first)
 		return 0;
 	rc = steps_value(&k->at, "sum", &v, e);
 	call.nin = 2;
@@ -395,30 +524,45 @@ static int product(struct tf_make *k, struct err *e)
 	return rc < 0 ? rc : 1;
 }
 
+static int fused_conv(struct tf_make *k, struct err *e)
+{
+	return fused(k, conv, e);
+}
+
+static int fused_depthwise(struct tf_make *k, struct err *e)
+{
+	return fused(k, depthwise_conv, e);
+}
+
+static int fused_product(struct tf_make *k, struct err *e)
+{
+	return fused(k, product, e);
+}
+
+static const struct tf_maker makers[] = {
+	{"AvgPool", average_pool},
+	{"AvgPool3D", average_pool},
+	{"BiasAdd", bias_add},
+	{"Conv2D", conv},
+	{"Conv2DBackpropInput", conv_back},
+	{"Conv3D", conv},
+	{"Conv3DBackpropInputV2", conv_back},
+	{"DepthwiseConv2dNative", depthwise_conv},
+	{"FusedBatchNorm", batch_norm},
+	{"FusedBatchNormV2", batch_norm},
+	{"FusedBatchNormV3", batch_norm},
+	{"FusedDepthwiseConv2dNative", fused_depthwise},
+	{"MaxPool", max_pool},
+	{"MaxPool3D", max_pool},
+	{"_FusedConv2D", fused_conv},
+	{"_FusedDepthwiseConv2dNative", fused_depthwise},
+	{"_FusedMatMul", fused_product},
+};
+
 int tf_translate_image(struct tf_make *k, struct err *e)
 {
-	const Tf__Node *n = k->call->node;
-
-	if (k->call->nout != 1)
-		return 0;
-	if (tf_equal(&n->op, "Conv2D"))
-		return conv(k, e);
-	if (tf_equal(&n->op, "DepthwiseConv2dNative"))
-		return depthwise_conv(k, e);
-	if (tf_equal(&n->op, "_FusedConv2D"))
-		return fused(k, conv, e);
-	if (tf_equal(&n->op, "FusedDepthwiseConv2dNative") ||
-	    tf_equal(&n->op, "_FusedDepthwiseConv2dNative"))
-		return fused(k, depthwise_conv, e);
-	if (tf_equal(&n->op, "_FusedMatMul"))
-		return fused(k, product, e);
-	if (tf_equal(&n->op, "MaxPool"))
-		return max_pool(k, e);
-	if (tf_equal(&n->op, "AvgPool"))
-		return average_pool(k, e);
-	if (tf_equal(&n->op, "FusedBatchNorm") ||
-	    tf_equal(&n->op, "FusedBatchNormV2") ||
-	    tf_equal(&n->op, "FusedBatchNormV3"))
-		return batch_norm(k, e);
-	return 0;
+	return k->call->nout == 1
+		       ? tf_make_with(makers,
+				      sizeof(makers) / sizeof(makers[0]), k, e)
+		       : 0;
 }

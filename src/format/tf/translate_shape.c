@@ -25,34 +25,11 @@ static int cast_inner(struct tf_make *k, const char *what, value_id in,
 	return steps_inner(&k->at, &n, out, e);
 }
 
-#define ONNX_INT64 7
-#define ONNX_BOOL 9
-#define ONNX_INT32 6
-
-/* ONNX's number of the type in an attribute; 0: none. */
-static int64_t type_code(const struct tf_make *k, const char *name, int def)
-{
-	const Tf__AttrValue *v = tf_attr(k->call->node, name);
-	enum dtype t = tf_dtype(v ? v->type : def);
-
-	for (int64_t code = 1; t != DTYPE_NONE && code < 32; code++)
-		if (dtype_by_onnx(code) == t)
-			return code;
-	return 0;
-}
-
 static int cast_last(struct tf_make *k, value_id v, int64_t to, struct err *e)
 {
 	struct attr a = attr_set_int("to", to);
 
 	return to ? tf_finish(k, "compute", "Cast", 0, &v, 1, &a, 1, e) : 0;
-}
-
-static int64_t number(const struct tf_make *k, const char *name, int64_t def)
-{
-	const Tf__AttrValue *v = tf_attr(k->call->node, name);
-
-	return v && v->has_i ? v->i : def;
 }
 
 /* ---- parts ---- */
@@ -82,17 +59,17 @@ static int take_parts(struct tf_make *k, const char *what,
 
 static bool read_strides(struct tf_make *k, struct parts *p)
 {
-	int64_t begin = number(k, "begin_mask", 0);
-	int64_t end = number(k, "end_mask", 0);
-	int64_t shrink = number(k, "shrink_axis_mask", 0);
+	int64_t begin = tf_int(k, "begin_mask", 0);
+	int64_t end = tf_int(k, "end_mask", 0);
+	int64_t shrink = tf_int(k, "shrink_axis_mask", 0);
 	size_t m, o;
 
 	if (k->call->nin != 4 ||
 	    !tf_const_ints(k, 1, p->starts, AXES_MAX, &p->n) ||
 	    !tf_const_ints(k, 2, p->ends, AXES_MAX, &m) ||
 	    !tf_const_ints(k, 3, p->steps, AXES_MAX, &o) || m != p->n ||
-	    o != p->n || number(k, "ellipsis_mask", 0) ||
-	    number(k, "new_axis_mask", 0))
+	    o != p->n || tf_int(k, "ellipsis_mask", 0) ||
+	    tf_int(k, "new_axis_mask", 0))
 		return false;
 	for (size_t i = 0; i < p->n; i++) {
 		if (p->steps[i] == 0)
@@ -113,7 +90,7 @@ static bool read_strides(struct tf_make *k, struct parts *p)
 
 static int strided_slice(struct tf_make *k, struct err *e)
 {
-	int64_t shrink = number(k, "shrink_axis_mask", 0), axes[AXES_MAX];
+	int64_t shrink = tf_int(k, "shrink_axis_mask", 0), axes[AXES_MAX];
 	struct parts p;
 	struct attr a;
 	size_t naxes = 0;
@@ -161,8 +138,9 @@ static int slice(struct tf_make *k, struct err *e)
 
 static int unpack(struct tf_make *k, struct err *e)
 {
-	int64_t axis = number(k, "axis", 0);
-	uint32_t n = k->call->nout;
+	int64_t axis = tf_int(k, "axis", 0), num = tf_int(k, "num", -1);
+	uint32_t used = k->call->nout;
+	uint32_t n = num > TF_OUTPUTS_MAX ? 0 : (uint32_t)num;
 	value_id *parts = arena_array(k->at.m->arena, n + 1u, sizeof(*parts));
 	struct attr a = attr_set_int("axis", axis), axes;
 	struct step split = {.what = "split",
@@ -177,8 +155,8 @@ static int unpack(struct tf_make *k, struct err *e)
 	int rc = parts ? attr_set_ints(&k->at, "axes", &axis, 1, &axes, e)
 		       : err_nomem(e, n);
 
-	/* Without all outputs being known, the parts would be too large. */
-	if (number(k, "num", -1) != n)
+	/* Without all parts being known, they would be too large. */
+	if (num < used || n == 0)
 		return 0;
 	for (uint32_t i = 0; rc == 0 && i < n; i++) {
 		char what[32];
@@ -188,7 +166,7 @@ static int unpack(struct tf_make *k, struct err *e)
 	}
 	if (rc == 0)
 		rc = steps_node(&k->at, &split, e);
-	for (uint32_t i = 0; rc == 0 && i < n; i++) {
+	for (uint32_t i = 0; rc == 0 && i < used; i++) {
 		char what[32];
 		struct step s = {.what = what,
 				 .type = "Squeeze",
@@ -228,15 +206,17 @@ static int split_v(struct tf_make *k, struct err *e)
 
 static int gather_nd(struct tf_make *k, struct err *e)
 {
+	struct attr a;
 	value_id in[2] = {k->call->in[0], NO_VALUE};
 	int rc;
 
-	if (k->call->nin != 2 || number(k, "batch_dims", 0) != 0)
+	if (k->call->nin != 2)
 		return 0;
-	rc = cast_inner(k, "to_int64", k->call->in[1], ONNX_INT64, &in[1], e);
+	a = attr_set_int("batch_dims", tf_int(k, "batch_dims", 0));
+	rc = cast_inner(k, "to_int64", k->call->in[1], TF_ONNX_INT64, &in[1],
+			e);
 	return rc < 0 ? rc
-		      : tf_finish(k, "compute", "GatherND", 0, in, 2, NULL, 0,
-				  e);
+		      : tf_finish(k, "compute", "GatherND", 0, in, 2, &a, 1, e);
 }
 
 /* ---- filling and repeating ---- */
@@ -250,7 +230,8 @@ static int fill(struct tf_make *k, struct err *e)
 	if (k->call->nin != 2)
 		return 0;
 	in[0] = k->call->in[1];
-	rc = cast_inner(k, "to_int64", k->call->in[0], ONNX_INT64, &in[1], e);
+	rc = cast_inner(k, "to_int64", k->call->in[0], TF_ONNX_INT64, &in[1],
+			e);
 	return rc < 0 ? rc
 		      : tf_finish(k, "compute", "Expand", 0, in, 2, NULL, 0, e);
 }
@@ -262,7 +243,8 @@ static int tile(struct tf_make *k, struct err *e)
 
 	if (k->call->nin != 2)
 		return 0;
-	rc = cast_inner(k, "to_int64", k->call->in[1], ONNX_INT64, &in[1], e);
+	rc = cast_inner(k, "to_int64", k->call->in[1], TF_ONNX_INT64, &in[1],
+			e);
 	return rc < 0 ? rc
 		      : tf_finish(k, "compute", "Tile", 0, in, 2, NULL, 0, e);
 }
@@ -286,17 +268,17 @@ static int like(struct tf_make *k, float number, struct err *e)
 		rc = steps_float(&k->at, "number", number, &in[0], e);
 	if (rc == 0)
 		rc = steps_inner(&k->at, &n, &v, e);
-	return rc < 0 ? rc : cast_last(k, v, type_code(k, "T", 1), e);
+	return rc < 0 ? rc : cast_last(k, v, tf_type_code(k, "T", 1), e);
 }
 
 static int zeros_like(struct tf_make *k, struct err *e)
 {
-	return type_code(k, "T", 1) ? like(k, 0, e) : 0;
+	return tf_type_code(k, "T", 1) ? like(k, 0, e) : 0;
 }
 
 static int ones_like(struct tf_make *k, struct err *e)
 {
-	return type_code(k, "T", 1) ? like(k, 1, e) : 0;
+	return tf_type_code(k, "T", 1) ? like(k, 1, e) : 0;
 }
 
 static int whole_number(struct tf_make *k, const char *what, int64_t v,
@@ -326,20 +308,20 @@ static int one_hot(struct tf_make *k, struct err *e)
 			    .nattrs = 1};
 	int rc;
 
-	if (k->call->nin != 4 || number(k, "axis", -1) != -1)
+	if (k->call->nin != 4 || tf_int(k, "axis", -1) != -1)
 		return 0;
 	rc = attr_set_ints(&k->at, "axes", &last, 1, &axes, e);
 	if (rc == 0)
 		rc = whole_number(k, "first", 0, &r[0], e);
 	if (rc == 0)
-		rc = cast_inner(k, "depth", k->call->in[1], ONNX_INT64, &r[1],
-				e);
+		rc = cast_inner(k, "depth", k->call->in[1], TF_ONNX_INT64,
+				&r[1], e);
 	if (rc == 0)
 		rc = whole_number(k, "step", 1, &r[2], e);
 	if (rc == 0)
 		rc = steps_inner(&k->at, &count, &r[0], e);
 	if (rc == 0)
-		rc = cast_inner(k, "to_int64", k->call->in[0], ONNX_INT64,
+		rc = cast_inner(k, "to_int64", k->call->in[0], TF_ONNX_INT64,
 				&in[0], e);
 	if (rc == 0)
 		rc = steps_inner(&k->at, &wide, &in[0], e);
@@ -362,7 +344,7 @@ static int rank(struct tf_make *k, struct err *e)
 
 	if (rc == 0)
 		rc = steps_make(&k->at, "count", "Size", v, NO_VALUE, &v, e);
-	return rc < 0 ? rc : cast_last(k, v, ONNX_INT32, e);
+	return rc < 0 ? rc : cast_last(k, v, TF_ONNX_INT32, e);
 }
 
 static int size(struct tf_make *k, struct err *e)
@@ -371,7 +353,7 @@ static int size(struct tf_make *k, struct err *e)
 	int rc = steps_make(&k->at, "count", "Size", k->call->in[0], NO_VALUE,
 			    &v, e);
 
-	return rc < 0 ? rc : cast_last(k, v, type_code(k, "out_type", 3), e);
+	return rc < 0 ? rc : cast_last(k, v, tf_type_code(k, "out_type", 3), e);
 }
 
 static int arg_extreme(struct tf_make *k, struct err *e)
@@ -395,7 +377,8 @@ static int arg_extreme(struct tf_make *k, struct err *e)
 	a[0] = attr_set_int("axis", axis);
 	a[1] = attr_set_int("keepdims", 0);
 	rc = steps_inner(&k->at, &n, &v, e);
-	return rc < 0 ? rc : cast_last(k, v, type_code(k, "output_type", 9), e);
+	return rc < 0 ? rc
+		      : cast_last(k, v, tf_type_code(k, "output_type", 9), e);
 }
 
 static int top_k(struct tf_make *k, struct err *e)
@@ -416,7 +399,7 @@ static int top_k(struct tf_make *k, struct err *e)
 			 .nin = 2,
 			 .out = out,
 			 .nout = 2};
-	struct attr to = attr_set_int("to", ONNX_INT32);
+	struct attr to = attr_set_int("to", TF_ONNX_INT32);
 	struct step cast = {.what = "cast",
 			    .type = "Cast",
 			    .in = &out[1],
@@ -428,7 +411,8 @@ static int top_k(struct tf_make *k, struct err *e)
 
 	if (k->call->nin != 2)
 		return 0;
-	rc = cast_inner(k, "to_int64", k->call->in[1], ONNX_INT64, &in[1], e);
+	rc = cast_inner(k, "to_int64", k->call->in[1], TF_ONNX_INT64, &in[1],
+			e);
 	if (rc == 0)
 		rc = attr_set_ints(&k->at, "shape", &one, 1, &a, e);
 	if (rc == 0)
@@ -478,33 +462,24 @@ static int reduce_bool(struct tf_make *k, struct err *e)
 	rc = attr_set_ints(&k->at, "axes", axes, m, &a[0], e);
 	a[1] = attr_set_int("keepdims", tf_flag(k, "keep_dims"));
 	if (rc == 0)
-		rc = cast_inner(k, "to_int32", k->call->in[0], ONNX_INT32, &v,
-				e);
+		rc = cast_inner(k, "to_int32", k->call->in[0], TF_ONNX_INT32,
+				&v, e);
 	if (rc == 0)
 		rc = steps_inner(&k->at, &n, &v, e);
-	return rc < 0 ? rc : cast_last(k, v, ONNX_BOOL, e);
+	return rc < 0 ? rc : cast_last(k, v, TF_ONNX_BOOL, e);
 }
 
 static const struct tf_maker makers[] = {
-	{"All", reduce_bool},
-	{"Any", reduce_bool},
-	{"ArgMax", arg_extreme},
-	{"ArgMin", arg_extreme},
-	{"Cumsum", cumsum},
-	{"Fill", fill},
-	{"GatherNd", gather_nd},
-	{"OneHot", one_hot},
-	{"OnesLike", ones_like},
-	{"Range", range},
-	{"Rank", rank},
-	{"Size", size},
-	{"Slice", slice},
-	{"SplitV", split_v},
-	{"StridedSlice", strided_slice},
-	{"Tile", tile},
-	{"TopKV2", top_k},
-	{"Unpack", unpack},
-	{"ZerosLike", zeros_like},
+	{"All", reduce_bool},	 {"Any", reduce_bool},
+	{"ArgMax", arg_extreme}, {"ArgMin", arg_extreme},
+	{"Cumsum", cumsum},	 {"Fill", fill},
+	{"GatherNd", gather_nd}, {"ResourceGatherNd", gather_nd},
+	{"OneHot", one_hot},	 {"OnesLike", ones_like},
+	{"Range", range},	 {"Rank", rank},
+	{"Size", size},		 {"Slice", slice},
+	{"SplitV", split_v},	 {"StridedSlice", strided_slice},
+	{"Tile", tile},		 {"TopKV2", top_k},
+	{"Unpack", unpack},	 {"ZerosLike", zeros_like},
 };
 
 int tf_translate_shape(struct tf_make *k, struct err *e)
