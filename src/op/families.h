@@ -59,9 +59,11 @@
 	X(string)							       \
 	X(string_match)						       \
 	X(tf_array)							       \
+	X(tf_audio)							       \
 	X(tf_complex)							       \
 	X(tf_control)							       \
 	X(tf_list)							       \
+	X(tf_math)							       \
 	X(training)							       \
 	X(unary)							       \
 	X(vision)							       \

@@ -181,6 +181,30 @@ static int solve_shape(struct tensor *t, uint64_t nbytes, struct err *e)
 	return 0;
 }
 
+/* A single string, which is all the bytes. */
+static int take_string(struct taking *t, value_id id, struct tensor *x,
+		       struct err *e)
+{
+	uint64_t head[2] = {0, t->content->size}, nbytes;
+	void *data;
+	int rc;
+
+	if (__builtin_add_overflow(t->content->size, sizeof(head), &nbytes))
+		return err_set(e, EFBIG, "a string that is too long");
+	x->shape = shape_of(0, NULL);
+	x->data = blob_mem(nbytes, &data);
+	if (!x->data)
+		return err_nomem(e, nbytes);
+	memcpy(data, head, sizeof(head));
+	rc = blob_read_full(t->content, (char *)data + sizeof(head), head[1], 0,
+			    e);
+	if (rc < 0) {
+		tensor_drop(x);
+		return rc;
+	}
+	return give(t, id, x, e);
+}
+
 static int take_raw(struct taking *t, value_id id, struct err *e)
 {
 	const struct value *val = &t->m->model->graph->values[id];
@@ -191,6 +215,8 @@ static int take_raw(struct taking *t, value_id id, struct err *e)
 		rc = run_describe(t->run, id, &x, e);
 	else if (val->type)
 		x.shape = val->type->shape;
+	if (rc == 0 && x.dtype == DTYPE_STRING && x.shape.rank <= 0)
+		return take_string(t, id, &x, e);
 	if (rc == 0)
 		rc = solve_shape(&x, t->content->size, e);
 	if (rc < 0)

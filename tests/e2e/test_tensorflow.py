@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """TensorFlow graphs: each operator against numpy."""
 import io
+import math
+import struct
 
 import numpy as np
 
 from e2e import case, main, run, same, tempdir
-from tf_recipe import Graph, numbers
+from tf_recipe import RNG, Graph, numbers
 
 
 @case(mount=False)
@@ -422,6 +424,156 @@ def arithmetic():
                  "Mod": np.fmod(x, [2, 2, 1.5, -2]).astype("f4"),
                  "LinSpace": np.linspace(1, 3, 5).astype("f4"),
                  "second": y, "or_else": y, "floor": np.zeros((2, 3), "f4")})
+
+
+@case(mount=False)
+def more_exact_than_put_together():
+    x = np.array([1e-6, .5, 3, -.25], "f4")
+    g = Graph(4)
+    for op in ("Log1p", "Expm1", "Erfc", "Lgamma"):
+        g.node(op, op, ["x"])
+    g.node("Atan2", "Atan2", ["x", g.const("y", [-1.0, 2, 0, -3])])
+    d = x.astype("f8")
+    with tempdir() as tmp:
+        g.write_text(tmp + "/g.pbtxt")
+        np.save(tmp + "/x.npy", x)
+        for op, want in (("Log1p", np.log1p(d)), ("Expm1", np.expm1(d)),
+                         ("Erfc", [math.erfc(v) for v in d]),
+                         ("Lgamma", [math.lgamma(v) for v in d]),
+                         ("Atan2", np.arctan2(d, [-1, 2, 0, -3]))):
+            got = run("--in", "x=%s/x.npy" % tmp, "--cat", tmp + "/g.pbtxt",
+                      "run/cli/values/%s.npy" % op)
+            got = np.load(io.BytesIO(got.stdout))
+            assert np.allclose(got, want, rtol=2e-7, atol=0), (op, got, want)
+
+
+@case(mount=False)
+def chosen_by_rows():
+    x = numbers(3, 2)
+    g = Graph(3, 2)
+    g.const("rows", [True, False, True])
+    g.const("y", numbers(3, 2))
+    g.node("by_rows", "Select", ["rows", "x", "y"])
+    g.node("each", "Greater", ["x", "y"])
+    g.node("by_each", "Select", ["each", "x", "y"])
+    y = g.weights["y"]
+    g.checks(x, {"by_rows": np.where([[1], [0], [1]], x, y),
+                 "by_each": np.maximum(x, y)})
+
+
+@case(mount=False)
+def quantised_for_training():
+    x = np.linspace(-2, 2, 24, dtype="f4").reshape(2, 4, 3)
+    g = Graph(2, 4, 3)
+    low, high = [-1.0, -.5, 0], [1.0, .7, 1.5]
+    g.node("one", "FakeQuantWithMinMaxVars",
+           ["x", g.const("l", -1.1), g.const("h", 0.9)], num_bits={"i": 8})
+    g.node("args", "FakeQuantWithMinMaxArgs", ["x"], min={"f": -1.1},
+           max={"f": 0.9}, num_bits={"i": 4}, narrow_range={"b": True})
+    g.node("each", "FakeQuantWithMinMaxVarsPerChannel",
+           ["x", g.const("low", low), g.const("high", high)],
+           num_bits={"i": 8})
+
+    def fake(v, lo, hi, bits=8, first=0):
+        last = 2 ** bits - 1
+        scale = np.float32((hi - lo) / (last - first))
+        zero = np.clip(np.round(first - lo / scale), first, last)
+        lo, hi = (first - zero) * scale, (last - zero) * scale
+        return np.floor((np.clip(v, lo, hi) - lo) / scale + .5) * scale + lo
+
+    g.checks(x, {"one": fake(x, -1.1, .9), "args": fake(x, -1.1, .9, 4, 1),
+                 "each": np.stack([fake(x[..., i], low[i], high[i])
+                                   for i in range(3)], -1)})
+
+
+def wav(samples, rate, channels=1):
+    data = samples.astype("<i2").tobytes()
+    return (b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt " +
+            struct.pack("<IHHIIHH", 16, 1, channels, rate,
+                        2 * channels * rate, 2 * channels, 16) +
+            b"LIST" + struct.pack("<I", 3) + b"abc\0" +
+            b"data" + struct.pack("<I", len(data)) + data)
+
+
+def features(x, rate, window, stride, bands, count):
+    """What speech_commands of TensorFlow is trained with."""
+    points = 1 << (window - 1).bit_length()
+    hann = .5 - .5 * np.cos(2 * np.pi * np.arange(window) / window)
+    frames = np.stack([x[i:i + window] * hann for i in range(
+        0, len(x) - window + 1, stride)])
+    power = np.abs(np.fft.rfft(frames, points)) ** 2
+    mel = lambda hz: 1127 * np.log1p(hz / 700)
+    edges = np.linspace(mel(20), mel(4000), bands + 2)
+    hz = np.arange(points // 2 + 1) * rate / points
+    weights = np.zeros((len(hz), bands))
+    for i in range(int(1.5 + 20 * points / rate),
+                   int(4000 * points / rate) + 1):
+        for b in range(bands):
+            up = (mel(hz[i]) - edges[b]) / (edges[b + 1] - edges[b])
+            down = (edges[b + 2] - mel(hz[i])) / (edges[b + 2] - edges[b + 1])
+            weights[i, b] = max(0, min(up, down))
+    log = np.log(np.maximum(np.sqrt(power) @ weights, 1e-12))
+    angles = np.arange(count)[:, None] * (np.arange(bands) + .5)
+    return power, np.sqrt(2 / bands) * log @ np.cos(np.pi / bands * angles).T
+
+
+@case(mount=False)
+def sound():
+    """From the bytes of a file to what a speech model looks at."""
+    samples = (np.sin(np.arange(4000) * .17) * 9000 +
+               RNG.standard_normal(4000) * 300).astype("i2")
+    g = Graph(dtype="DT_STRING")
+    g.node("wav", "DecodeWav", ["x"], desired_channels={"i": 1},
+           desired_samples={"i": 4096})
+    g.node("rate", "Identity", ["wav:1"])
+    g.node("power", "AudioSpectrogram", ["wav"], window_size={"i": 640},
+           stride={"i": 320}, magnitude_squared={"b": True})
+    g.node("mfcc", "Mfcc", ["power", "wav:1"],
+           dct_coefficient_count={"i": 10})
+    x = np.pad(samples / 32768, (0, 96)).astype("f4")
+    power, mfcc = features(x, 16000, 640, 320, 40, 10)
+    with tempdir() as tmp:
+        g.write_text(tmp + "/g.pbtxt")
+        with open(tmp + "/x.wav", "wb") as f:
+            f.write(wav(samples, 16000))
+        got = run("--in", "x=%s/x.wav" % tmp, "--cat", tmp + "/g.pbtxt",
+                  *("run/cli/values/%s.npy" % v
+                    for v in ("wav", "rate", "power", "mfcc")))
+        assert got.returncode == 0, got.stderr
+        stream = io.BytesIO(got.stdout)
+        same(np.load(stream)[:, 0].tolist(), x.tolist())
+        same(np.load(stream).item(), 16000)
+        for want in (power, mfcc):
+            value = np.load(stream)
+            same(value.shape, (1,) + want.shape)
+            assert np.allclose(value[0], want, rtol=1e-4, atol=1e-4)
+
+
+@case(mount=False)
+def sound_that_is_broken():
+    whole = wav(np.arange(100), 8000)
+    g = Graph(dtype="DT_STRING")
+    g.node("wav", "DecodeWav", ["x"])
+    g.node("rate", "Identity", ["wav:1"])
+    g.node("power", "AudioSpectrogram", ["wav"], window_size={"i": 1 << 40},
+           stride={"i": 1})
+    with tempdir() as tmp:
+        g.write_text(tmp + "/g.pbtxt")
+        for bad in (b"", b"RIFF", whole[:20], whole[:44], whole[:80],
+                    whole.replace(b"WAVE", b"wave"),
+                    whole[:22] + b"\0\0" + whole[24:],
+                    whole[:34] + b"\x08\0" + whole[36:],
+                    whole[:16] + b"\xff\xff\xff\xff" + whole[20:]):
+            with open(tmp + "/x.wav", "wb") as f:
+                f.write(bad)
+            got = run("--in", "x=%s/x.wav" % tmp, "--cat", tmp + "/g.pbtxt",
+                      "run/cli/values/rate.npy")
+            same((got.returncode, got.stdout), (1, b""), bad[:40])
+        with open(tmp + "/x.wav", "wb") as f:
+            f.write(whole)
+        got = run("--in", "x=%s/x.wav" % tmp, "--cat", tmp + "/g.pbtxt",
+                  "run/cli/values/power.npy")
+        same((got.returncode, got.stdout), (1, b""))
 
 
 @case(mount=False)
