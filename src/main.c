@@ -339,6 +339,8 @@ static int enter_sandbox(const struct options *opt, const struct sources *s,
 	int rc;
 
 	*walls = "off";
+	/* Runs may want it, and then it is too late. */
+	engine_prepare();
 	if (opt->no_sandbox)
 		return 0;
 	/* What localtime would open later. */

@@ -29,6 +29,12 @@ struct run;
 struct tensor;
 struct text;
 
+/*
+ * Loads libraries that some runs want; after this no file need be opened for
+ * them.  Without it they are loaded when they are wanted, or missed.
+ */
+void engine_prepare(void);
+
 /* What all runs of a process share: threads and memory. */
 struct engine;
 struct engine *engine_new(unsigned nthreads, uint64_t budget_bytes);

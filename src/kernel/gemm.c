@@ -5,9 +5,9 @@
  */
 #include "kernel/gemm.h"
 
-#include <cblas.h>
 #include <limits.h>
-#include <pthread.h>
+
+#include "kernel/blas.h"
 
 /* Multiplications worth a block of their own, and that fit in one. */
 #define BLOCK_MIN (1u << 21)
@@ -16,9 +16,9 @@
 /* How much longer our own loops over integers take than BLAS. */
 #define INTS_SLOWER 16
 
-static void use_one_thread(void)
+void gemm_prepare(void)
 {
-	openblas_set_num_threads(1);
+	blas_get();
 }
 
 bool gemm_has(enum num t)
@@ -47,7 +47,8 @@ struct part {
 	void *c;
 };
 
-static void part_f32(const struct gemm *g, const struct part *p)
+static void part_f32(const struct blas *blas, const struct gemm *g,
+		     const struct part *p)
 {
 	const float *a = p->a, *b = p->b;
 	float *c = p->c;
@@ -59,19 +60,20 @@ static void part_f32(const struct gemm *g, const struct part *p)
 		int step = (int)(g->trans_a ? g->lda : 1);
 		bool t = !g->trans_b;
 
-		cblas_sgemv(CblasRowMajor, t ? CblasTrans : CblasNoTrans,
+		blas->sgemv(CblasRowMajor, t ? CblasTrans : CblasNoTrans,
 			    (int)(t ? g->k : p->n), (int)(t ? p->n : g->k),
 			    (float)g->alpha, b, (int)g->ldb, a, step,
 			    (float)g->beta, c, 1);
 		return;
 	}
-	cblas_sgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans,
+	blas->sgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans,
 		    g->trans_b ? CblasTrans : CblasNoTrans, (int)p->m,
 		    (int)p->n, (int)g->k, (float)g->alpha, a, (int)g->lda, b,
 		    (int)g->ldb, (float)g->beta, c, (int)g->ldc);
 }
 
-static void part_f64(const struct gemm *g, const struct part *p)
+static void part_f64(const struct blas *blas, const struct gemm *g,
+		     const struct part *p)
 {
 	const double *a = p->a, *b = p->b;
 	double *c = p->c;
@@ -79,44 +81,57 @@ static void part_f64(const struct gemm *g, const struct part *p)
 	a += g->trans_a ? p->r : p->r * g->lda;
 	b += g->trans_b ? p->s * g->ldb : p->s;
 	c += p->r * g->ldc + p->s;
-	cblas_dgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans,
+	blas->dgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans,
 		    g->trans_b ? CblasTrans : CblasNoTrans, (int)p->m,
 		    (int)p->n, (int)g->k, g->alpha, a, (int)g->lda, b,
 		    (int)g->ldb, g->beta, c, (int)g->ldc);
 }
 
-/* The type's unsigned twin does: products wrap alike. */
-#define PART_INT(NAME, T)                                                   \
-	static void NAME(const struct gemm *g, const struct part *p)        \
-	{                                                                   \
-		const T *a = p->a, *b = p->b;                               \
-		size_t as = g->trans_a ? g->lda : 1;                        \
-		size_t ar = g->trans_a ? 1 : g->lda;                        \
-		size_t bs = g->trans_b ? 1 : g->ldb;                        \
-		size_t bc = g->trans_b ? g->ldb : 1;                        \
-		for (size_t i = p->r; i < p->r + p->m; i++) {               \
-			T *c = (T *)p->c + i * g->ldc;                      \
-			for (size_t j = p->s; j < p->s + p->n; j++)         \
-				c[j] = g->beta != 0 ? c[j] : 0;             \
-			for (size_t k = 0; k < g->k; k++) {                 \
-				T x = a[i * ar + k * as];                   \
-				const T *y = b + k * bs;                    \
-				for (size_t j = p->s; j < p->s + p->n; j++) \
-					c[j] += x * y[j * bc];              \
-			}                                                   \
-		}                                                           \
+/*
+ * Integers, for which the unsigned twin does, as products wrap alike; and
+ * floats where there is no BLAS.
+ */
+#define PART_PLAIN(NAME, T)                                                  \
+	static void NAME(const struct gemm *g, const struct part *p)         \
+	{                                                                    \
+		const T *a = p->a, *b = p->b;                                \
+		size_t as = g->trans_a ? g->lda : 1;                         \
+		size_t ar = g->trans_a ? 1 : g->lda;                         \
+		size_t bs = g->trans_b ? 1 : g->ldb;                         \
+		size_t bc = g->trans_b ? g->ldb : 1;                         \
+		for (size_t i = p->r; i < p->r + p->m; i++) {                \
+			T *c = (T *)p->c + i * g->ldc;                       \
+			for (size_t j = p->s; j < p->s + p->n; j++)          \
+				c[j] = g->beta != 0 ? (T)g->beta * c[j] : 0; \
+			for (size_t k = 0; k < g->k; k++) {                  \
+				T x = (T)g->alpha * a[i * ar + k * as];      \
+				const T *y = b + k * bs;                     \
+				for (size_t j = p->s; j < p->s + p->n; j++)  \
+					c[j] += x * y[j * bc];               \
+			}                                                    \
+		}                                                            \
 	}
-PART_INT(part_u32, uint32_t)
-PART_INT(part_u64, uint64_t)
+PART_PLAIN(part_u32, uint32_t)
+PART_PLAIN(part_u64, uint64_t)
+PART_PLAIN(plain_f32, float)
+PART_PLAIN(plain_f64, double)
 
 static void run_part(const struct gemm *g, const struct part *p)
 {
+	const struct blas *blas = g->type >= NUM_F32 ? blas_get() : NULL;
+
 	switch (g->type) {
 	case NUM_F32:
-		part_f32(g, p);
+		if (blas)
+			part_f32(blas, g, p);
+		else
+			plain_f32(g, p);
 		return;
 	case NUM_F64:
-		part_f64(g, p);
+		if (blas)
+			part_f64(blas, g, p);
+		else
+			plain_f64(g, p);
 		return;
 	case NUM_U32:
 	case NUM_I32:
@@ -156,8 +171,8 @@ static void run_blocks(void *ctx, size_t begin, size_t end)
 static size_t count_blocks(const struct gemm *g)
 {
 	double slow = g->type < NUM_F32 ? INTS_SLOWER : 1;
-	double work = slow * (double)g->m * (double)g->n *
-		      (double)(g->k ? g->k : 1);
+	double work =
+		slow * (double)g->m * (double)g->n * (double)(g->k ? g->k : 1);
 	size_t least = (size_t)(work / BLOCK_MAX) + 1;
 	size_t most = (size_t)(work / BLOCK_MIN) + 1;
 
@@ -174,7 +189,6 @@ static size_t at_least_1(size_t v)
 void gemm_run(const struct kernel *k, const struct gemm *spec, const void *a,
 	      const void *b, void *c)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct gemm copy = *spec, *g = &copy;
 	struct blocks job = {.g = g, .a = a, .b = b, .c = c};
 	size_t all, nblocks = count_blocks(spec);
@@ -182,7 +196,6 @@ void gemm_run(const struct kernel *k, const struct gemm *spec, const void *a,
 
 	if (g->m == 0 || g->n == 0 || g->batch == 0)
 		return;
-	pthread_once(&once, use_one_thread);
 	/* BLAS wants these even of empty matrices. */
 	g->lda = at_least_1(g->lda);
 	g->ldb = at_least_1(g->ldb);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* gemm - products of matrices; the only door to OpenBLAS. */
+/* gemm - products of matrices, by OpenBLAS where they are floats. */
 #ifndef KERNEL_GEMM_H
 #define KERNEL_GEMM_H
 
@@ -22,6 +22,8 @@ struct gemm {
 	size_t c_step;		   /* from one C to the next */
 };
 
+/* Loads what later, when no file can be opened, would be missing. */
+void gemm_prepare(void);
 /* False for extents that BLAS cannot count. */
 bool gemm_fits(const struct gemm *g);
 bool gemm_has(enum num t);

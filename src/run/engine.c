@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "kernel/gemm.h"
 #include "modelfs/blob.h"
 
 /* ---- memory that counts ---- */
@@ -166,6 +167,10 @@ int engine_alloc(struct engine *en, uint64_t nbytes, struct blob **out,
 }
 
 /* ---- life ---- */
+void engine_prepare(void)
+{
+	gemm_prepare();
+}
 
 static uint64_t default_budget(void)
 {
