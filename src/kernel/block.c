@@ -209,6 +209,22 @@ size_t block_choose(size_t total, size_t width)
 	return best;
 }
 
+void block_turn_weights(const float *weights, size_t ld, size_t rows, size_t n,
+			size_t width, float *out, size_t ldo)
+{
+	struct turn t = {.in = weights,
+			 .ld = ld,
+			 .rows = rows < width ? rows : width,
+			 .cols = n,
+			 .out = out,
+			 .ldo = ldo,
+			 .finish = &plain};
+
+	for (size_t i = 0; i < n && t.rows < width; i++)
+		memset(out + i * ldo, 0, width * sizeof(*out));
+	fast_get()->turn(&t);
+}
+
 /* n numbers, or whole vectors of which some are none. */
 static const float *copy_rows(const float *rows, size_t n, size_t whole,
 			      float *room)

@@ -59,6 +59,14 @@ bool block_part(const struct block_runs *r, size_t i, struct block_part *p);
 size_t block_choose(size_t total, size_t width);
 
 /*
+ * The weights of a panel's `rows` output channels, ld apart, n numbers of each,
+ * as n rows of `width`, ldo apart: output channels side by side, filled up
+ * with 0.
+ */
+void block_turn_weights(const float *weights, size_t ld, size_t rows, size_t n,
+			size_t width, float *out, size_t ldo);
+
+/*
  * What finish says of `vectors` vectors of channels from `channel` on: rows are
  * copied to room, 3 * vectors * lanes floats, where they end within a vector.
  * at: where the result begins.

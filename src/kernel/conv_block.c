@@ -196,48 +196,36 @@ struct forming {
 	float *form;
 };
 
-/* The weights of n channels from c on, of one output channel. */
-static void form_channels(const struct wide *j, const float *weights, size_t c,
-			  size_t n, size_t width, float *out)
-{
-	size_t taps = window_taps(&j->w);
-
-	weights += c * taps;
-	for (size_t i = 0; i < n; i++)
-		for (size_t t = 0; t < taps; t++)
-			out[(t * n + i) * width] = *weights++;
-}
-
-static void form_panel(const struct forming *g, size_t panel)
+/* One block of input channels, or plane, of a panel. */
+static void form_block(const struct forming *g, size_t panel, size_t block)
 {
 	const struct wide *j = g->j;
-	size_t vector, vectors, width, channel;
+	size_t taps = window_taps(&j->w), vector, vectors, width, out;
+	size_t c = block * j->depth, n = j->v->in_channels - c;
+	const float *weights;
 	float *form;
 
+	n = at_most(n, j->depth);
 	split_part(j->panels, panel, &vector, &vectors);
 	width = vectors * j->f->lanes;
-	channel = vector * j->f->lanes;
-	form = g->form + channel * j->k;
-	memset(form, 0, width * j->k * sizeof(*form));
-	for (size_t i = 0; i < width && channel + i < j->v->out_channels; i++) {
-		const float *weights = g->weights + (channel + i) * j->k;
-		size_t channels = j->v->in_channels;
-
-		for (size_t c = 0; c < channels; c += j->depth) {
-			size_t n = channels - c;
-
-			form_channels(j, weights, c,
-				      n < j->depth ? n : j->depth, width,
-				      form + c * window_taps(&j->w) * width +
-					      i);
-		}
-	}
+	out = vector * j->f->lanes;
+	form = g->form + out * j->k + c * taps * width;
+	weights = g->weights + out * j->k + c * taps;
+	/* Tap by tap, of each all channels. */
+	for (size_t i = 0; i < (taps > 1 ? n : 1); i++)
+		block_turn_weights(weights + i * taps, j->k,
+				   j->v->out_channels - out,
+				   taps > 1 ? taps : n, width, form + i * width,
+				   taps > 1 ? n * width : width);
 }
 
-static void form_panels(void *ctx, size_t begin, size_t end)
+static void form_blocks(void *ctx, size_t begin, size_t end)
 {
+	const struct forming *g = ctx;
+	size_t npanels = split_count(g->j->panels);
+
 	for (size_t i = begin; i < end; i++)
-		form_panel(ctx, i);
+		form_block(g, i % npanels, i / npanels);
 }
 
 size_t conv_block_form_size(const struct conv *v)
@@ -253,7 +241,7 @@ void conv_block_form(const struct kernel *k, const struct conv *v,
 	struct wide j = plan(v);
 	struct forming g = {&j, weights, form};
 
-	kernel_for(k, split_count(j.panels), 1, form_panels, &g);
+	kernel_for(k, split_count(j.panels) * j.nplanes, 4, form_blocks, &g);
 }
 
 /* ---- the image ---- */

@@ -178,6 +178,12 @@ struct fast {
 	/* x, of which side + 2 rows are read, to numbers; and back. */
 	void (*wino_in)(const struct wino_tiles *w, const float *x, float *out);
 	void (*wino_out)(const struct wino_tiles *w, const float *m, float *y);
+	/*
+	 * Nine weights of `width` pairs of channels, side by side, whole
+	 * vectors, to (side + 2) ** 2 numbers that are `step` apart.
+	 */
+	void (*wino_form)(size_t side, const float *g, size_t width,
+			  float *out, size_t step);
 	/* y = x * scale + shift */
 	void (*affine)(const float *x, float scale, float shift, float *y,
 		       size_t n);

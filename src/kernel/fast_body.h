@@ -131,6 +131,7 @@ const struct fast LEVEL = {
 	.pad = run_pad,
 	.wino_in = run_wino_in,
 	.wino_out = run_wino_out,
+	.wino_form = run_wino_form,
 	.affine = run_affine,
 	.finish = run_finish,
 	.math = run_math,

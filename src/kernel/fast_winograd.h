@@ -155,3 +155,73 @@ static void run_wino_out(const struct wino_tiles *w, const float *m, float *y)
 		cols -= cols > w->side ? w->side : cols;
 	}
 }
+
+/* G of the points: three weights to four numbers, or to six. */
+INLINE void wino2_form_line(const vec *g, vec *u)
+{
+	vec even = (g[0] + g[2]) * 0.5f, odd = g[1] * 0.5f;
+
+	u[0] = g[0];
+	u[1] = even + odd;
+	u[2] = even - odd;
+	u[3] = g[2];
+}
+
+#define FORM_A (1 / (2 * SQUARE_A * (SQUARE_A - SQUARE_B)))
+#define FORM_B (1 / (2 * SQUARE_B * (SQUARE_B - SQUARE_A)))
+
+INLINE void wino4_form_line(const vec *g, vec *u)
+{
+	vec even = FORM_A * g[0] + FORM_A * SQUARE_A * g[2];
+	vec odd = FORM_A * POINT_A * g[1];
+	vec even2 = FORM_B * g[0] + FORM_B * SQUARE_B * g[2];
+	vec odd2 = FORM_B * POINT_B * g[1];
+
+	u[0] = g[0];
+	u[1] = even + odd;
+	u[2] = even - odd;
+	u[3] = even2 + odd2;
+	u[4] = even2 - odd2;
+	u[5] = g[2];
+}
+
+INLINE void wino_form_vec(const float *g, size_t width, float *out, size_t step,
+			  const size_t n)
+{
+	vec half[6][3];
+
+	UNROLL for (size_t c = 0; c < 3; c++)
+	{
+		vec col[3], u[6];
+
+		UNROLL for (size_t r = 0; r < 3; r++) col[r] =
+			load(g + (3 * r + c) * width);
+		if (n == 2)
+			wino2_form_line(col, u);
+		else
+			wino4_form_line(col, u);
+		UNROLL for (size_t r = 0; r < n + 2; r++) half[r][c] = u[r];
+	}
+	UNROLL for (size_t r = 0; r < n + 2; r++)
+	{
+		vec u[6];
+
+		if (n == 2)
+			wino2_form_line(half[r], u);
+		else
+			wino4_form_line(half[r], u);
+		UNROLL for (size_t c = 0; c < n + 2; c++)
+			store(out + (r * (n + 2) + c) * step, u[c]);
+	}
+}
+
+static void run_wino_form(size_t side, const float *g, size_t width, float *out,
+			  size_t step)
+{
+	for (size_t i = 0; i < width; i += LANES) {
+		if (side == 2)
+			wino_form_vec(g + i, width, out + i, step, 2);
+		else
+			wino_form_vec(g + i, width, out + i, step, 4);
+	}
+}

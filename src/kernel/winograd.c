@@ -19,6 +19,9 @@
 
 #define NUMBERS_MAX 36
 #define CHANNELS_MIN 16
+/* Input channels whose weights are made ready together; lanes of a panel. */
+#define FORM_STEP 4
+#define WIDTH_MAX 64
 /* Results of a side for which tiles of 4 x 4, or of 2 x 2, are worth it. */
 #define SIDE4_MIN 24
 #define SIDE2_MIN 8
@@ -140,87 +143,36 @@ struct forming {
 	float *form;
 };
 
-static void form_line2(const float g[3], float u[4])
+/* Input channels [c, c + n) of a panel, n of them at most STEP. */
+static void form_channels(const struct forming *f, size_t panel, size_t c,
+			  size_t n)
 {
-	float even = (g[0] + g[2]) / 2, odd = g[1] / 2;
-
-	u[0] = g[0];
-	u[1] = even + odd;
-	u[2] = even - odd;
-	u[3] = g[2];
-}
-
-/* G of the points in kernel/fast_winograd.h. */
-static void form_line4(const float g[3], float u[6])
-{
-	static const double a = 2.0 / 3, b = 1.5;
-	static const double fa = 1 / (2 * a * a * (a * a - b * b));
-	static const double fb = 1 / (2 * b * b * (b * b - a * a));
-	double ga = (double)g[0] + a * a * (double)g[2];
-	double gb = (double)g[0] + b * b * (double)g[2];
-
-	u[0] = g[0];
-	u[1] = (float)((ga + a * (double)g[1]) * fa);
-	u[2] = (float)((ga - a * (double)g[1]) * fa);
-	u[3] = (float)((gb + b * (double)g[1]) * fb);
-	u[4] = (float)((gb - b * (double)g[1]) * fb);
-	u[5] = g[2];
-}
-
-/* The nine weights of a pair of channels; numbers are `step` apart. */
-static void form_9(const struct wino *j, const float *g, size_t step,
-		   float *out)
-{
-	void (*line)(const float *g, float *u) =
-		j->side == 2 ? form_line2 : form_line4;
-	size_t n = j->side + 2;
-	float half[6][3], u[6];
-
-	for (size_t c = 0; c < 3; c++) {
-		float col[3] = {g[c], g[3 + c], g[6 + c]};
-
-		line(col, u);
-		for (size_t r = 0; r < n; r++)
-			half[r][c] = u[r];
-	}
-	for (size_t r = 0; r < n; r++) {
-		line(half[r], u);
-		for (size_t c = 0; c < n; c++)
-			out[(r * n + c) * step] = u[c];
-	}
-}
-
-/* Input channels [begin, end) of a panel; what fills it up is 0. */
-static void form_panel(const struct forming *f, size_t panel, size_t begin,
-		       size_t end)
-{
-	static const float none[9];
 	const struct wino *j = f->j;
 	size_t in = j->v->in_channels, vector, vectors, width, out;
-	float *form;
+	float g[FORM_STEP * 9 * WIDTH_MAX], *form;
 
 	split_part(j->panels, panel, &vector, &vectors);
 	width = vectors * j->f->lanes;
 	out = vector * j->f->lanes;
-	form = f->form + out * in * j->numbers;
-	for (size_t c = begin; c < end; c++) {
-		for (size_t i = 0; i < width; i++) {
-			const float *g =
-				out + i < j->v->out_channels
-					? f->weights + ((out + i) * in + c) * 9
-					: none;
-
-			form_9(j, g, width * in, form + c * width + i);
-		}
-	}
+	form = f->form + out * in * j->numbers + c * width;
+	block_turn_weights(f->weights + (out * in + c) * 9, in * 9,
+			   j->v->out_channels - out, n * 9, width, g, width);
+	for (size_t i = 0; i < n; i++)
+		j->f->wino_form(j->side, g + i * 9 * width, width,
+				form + i * width, width * in);
 }
 
 static void form_range(void *ctx, size_t begin, size_t end)
 {
 	const struct forming *f = ctx;
+	size_t npanels = split_count(f->j->panels);
+	size_t channels = f->j->v->in_channels;
 
-	for (size_t panel = 0; panel < split_count(f->j->panels); panel++)
-		form_panel(f, panel, begin, end);
+	for (size_t i = begin; i < end; i++) {
+		size_t c = i / npanels * FORM_STEP, n = channels - c;
+
+		form_channels(f, i % npanels, c, n < FORM_STEP ? n : FORM_STEP);
+	}
 }
 
 size_t winograd_form_size(const struct conv *v)
@@ -236,8 +188,8 @@ void winograd_form(const struct kernel *k, const struct conv *v,
 	struct wino j = plan(v);
 	struct forming f = {&j, weights, form};
 
-	kernel_for(k, v->in_channels, 4096 / v->out_channels + 1, form_range,
-		   &f);
+	kernel_for(k, divide(v->in_channels, FORM_STEP) * split_count(j.panels),
+		   4, form_range, &f);
 }
 
 /* ---- the steps ---- */
