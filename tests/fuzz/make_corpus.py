@@ -34,6 +34,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "e2e"))
 import test_keras as keras  # noqa: E402
 import test_tflite as lite  # noqa: E402
+import test_weights as weights  # noqa: E402
 from flat_recipe import Flat, Lite  # noqa: E402
 
 TOP = sys.argv[1]
@@ -652,7 +653,12 @@ def seeds_tflite_parts():
     put_lite("custom", m)
 
 
+def seeds_darknet():
+    put("darknet", "layers", weights.CFG.encode())
+
+
 seeds_safetensors()
+seeds_darknet()
 seeds_hdf5()
 seeds_sstable()
 seeds_tf()

@@ -719,6 +719,54 @@ def read_tflite(path):
                    data[start:start + size])
 
 
+def sections(text):
+    """[(type, options)] of a network of Darknet."""
+    found = []
+    for line in text.splitlines():
+        line = "".join(line.split())
+        if line.startswith("["):
+            found.append((line[1:-1], {}))
+        elif line and line[0] not in "#;":
+            key, value = line.split("=", 1)
+            found[-1][1].setdefault(key, value)
+    return found
+
+
+def read_darknet(path):
+    """Convolutions, which must be all of the file."""
+    cfg = os.path.splitext(path)[0] + ".cfg"
+    if not os.path.exists(cfg):
+        raise Skip("no .cfg")
+    with open(path, "rb") as f:
+        data = f.read()
+    at, channels, outs = 20, 3, []
+    with open(cfg) as f:
+        layers = sections(f.read())[1:]
+    for i, (kind, o) in enumerate(layers):
+        if kind == "convolutional":
+            n, size = int(o["filters"]), int(o["size"])
+            shape = (n, channels // int(o.get("groups", 1)), size, size)
+            parts = [("bias", (n,))]
+            if int(o.get("batch_normalize", 0)):
+                parts += [(k, (n,)) for k in ("scales", "rolling_mean",
+                                              "rolling_variance")]
+            for name, shape in parts + [("weight", shape)]:
+                size = 4
+                for d in shape:
+                    size *= d
+                yield ("layer_%d/convolutional/%s" % (i, name), "float32",
+                       shape, data[at:at + size])
+                at += size
+            channels = n
+        elif kind == "route":
+            refs = [int(r) for r in o["layers"].split(",")]
+            channels = sum(outs[r if r >= 0 else i + r] for r in refs)
+            channels //= int(o.get("groups", 1))
+        outs.append(channels)
+    if at != len(data):
+        raise ValueError("%d of %d bytes" % (at, len(data)))
+
+
 def reference(path):
     with open(path, "rb") as f:
         head = f.read(16)
@@ -738,6 +786,8 @@ def reference(path):
         return read_bundle(path)
     if path.endswith(".caffemodel"):
         return read_caffe(path)
+    if path.endswith(".weights"):
+        return read_darknet(path)
     if path.endswith(".tflite"):
         return read_tflite(path)
     if path.endswith(".pb"):
