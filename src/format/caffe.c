@@ -21,8 +21,6 @@
 #include "wire/caffe.pb-c.h"
 #include "wire/protobuf.h"
 
-#define PARTS_MAX 64
-
 static struct span span_of(const ProtobufCBinaryData *b)
 {
 	return (struct span){b->len ? (const char *)b->data : "", b->len};
@@ -88,27 +86,6 @@ static int read_shape(const Caffe__Blob *b, struct shape *out, struct err *e)
 	return shape_set(out, b->shape->dim, b->shape->n_dim, e);
 }
 
-static int read_ranges(struct source *src, const uint64_t *off,
-		       const uint64_t *len, size_t n, struct blob **out,
-		       struct err *e)
-{
-	struct blob *parts[PARTS_MAX];
-
-	if (n > PARTS_MAX)
-		return err_set(e, EOPNOTSUPP, "numbers in %zu parts", n);
-	for (size_t i = 0; i < n; i++) {
-		int rc = blob_file(src, off[i], len[i], &parts[i], e);
-
-		if (rc == 0)
-			continue;
-		while (i-- > 0)
-			blob_unref(parts[i]);
-		return rc;
-	}
-	*out = n == 1 ? parts[0] : blob_cat(parts, n);
-	return *out ? 0 : err_nomem(e, 0);
-}
-
 /* A blob without numbers was saved by its shape alone. */
 static int read_data(struct source *src, const Caffe__Blob *b,
 		     struct tensor *out, struct err *e)
@@ -120,11 +97,11 @@ static int read_data(struct source *src, const Caffe__Blob *b,
 		return rc;
 	out->dtype = b->n_double_off ? DTYPE_F64 : DTYPE_F32;
 	if (b->n_double_off)
-		return read_ranges(src, b->double_off, b->double_len,
-				   b->n_double_off, &out->data, e);
+		return protobuf_blob(src, b->double_off, b->double_len,
+				     b->n_double_off, &out->data, e);
 	if (b->n_data_off)
-		return read_ranges(src, b->data_off, b->data_len, b->n_data_off,
-				   &out->data, e);
+		return protobuf_blob(src, b->data_off, b->data_len,
+				     b->n_data_off, &out->data, e);
 	if (!tensor_nbytes(out, &nbytes))
 		return err_set(e, EINVAL, "the shape is too large");
 	out->data = blob_fail(nbytes, ENODATA, "the file has no numbers");

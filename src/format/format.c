@@ -41,6 +41,7 @@ const struct format *const formats[] = {
 	&format_tf_meta_graph,
 	&format_tf_saved_model,
 	&format_caffe,
+	&format_coreml,
 	&format_darknet,
 	&format_tf_text,
 	&format_tfjs,

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "modelfs/blob.h"
 #include "modelfs/err.h"
 #include "modelfs/reader.h"
 #include "modelfs/source.h"
@@ -404,4 +405,24 @@ void protobuf_free(ProtobufCMessage *msg)
 {
 	if (msg)
 		protobuf_c_message_free_unpacked(msg, NULL);
+}
+
+int protobuf_blob(struct source *src, const uint64_t *off, const uint64_t *len,
+		  size_t n, struct blob **out, struct err *e)
+{
+	struct blob *parts[PROTOBUF_RUNS_MAX];
+
+	if (n > PROTOBUF_RUNS_MAX)
+		return err_set(e, EOPNOTSUPP, "numbers in %zu parts", n);
+	for (size_t i = 0; i < n; i++) {
+		int rc = blob_file(src, off[i], len[i], &parts[i], e);
+
+		if (rc == 0)
+			continue;
+		while (i-- > 0)
+			blob_unref(parts[i]);
+		return rc;
+	}
+	*out = n == 1 ? parts[0] : blob_cat(parts, n);
+	return *out ? 0 : err_nomem(e, 0);
 }

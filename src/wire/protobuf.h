@@ -20,10 +20,12 @@
 #ifndef WIRE_PROTOBUF_H
 #define WIRE_PROTOBUF_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include <protobuf-c/protobuf-c.h>
 
+struct blob;
 struct err;
 struct source;
 
@@ -44,5 +46,14 @@ int protobuf_read(struct source *src, uint64_t off, uint64_t len,
 		  const ProtobufCMessageDescriptor *desc,
 		  ProtobufCMessage **out, struct err *e);
 void protobuf_free(ProtobufCMessage *msg);
+
+/* A field of numbers may be in so many runs. */
+#define PROTOBUF_RUNS_MAX 64
+/*
+ * The bytes of a repeated number that was cut out; none of them: no bytes.
+ * EOPNOTSUPP for too many runs, as of numbers that were not packed.
+ */
+int protobuf_blob(struct source *src, const uint64_t *off, const uint64_t *len,
+		  size_t n, struct blob **out, struct err *e);
 
 #endif

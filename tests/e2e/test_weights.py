@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Files of weights that are not read by a library of ours: Darknet."""
+"""Formats that are mostly weights: Darknet, Core ML."""
 import io
+import json
+import os
 import struct
 
 import numpy as np
@@ -155,6 +157,207 @@ def darknet_that_is_damaged():
         with tempdir() as tmp:
             put(tmp, "a.cfg", text)
             why_not(tmp + "/a.cfg")
+
+
+# ---- Core ML ----
+
+def varint(n):
+    out = b""
+    while n > 127:
+        out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
+
+
+def message(*fields):
+    """(number, value): an int, bytes, text, or an array as packed floats."""
+    out = b""
+    for k, v in fields:
+        if isinstance(v, int):
+            out += varint(k << 3) + varint(v)
+            continue
+        if isinstance(v, np.ndarray):
+            v = v.astype("f4").tobytes()
+        v = v.encode() if isinstance(v, str) else v
+        out += varint(k << 3 | 2) + varint(len(v)) + v
+    return out
+
+
+def packed(*numbers):
+    return b"".join(map(varint, numbers))
+
+
+def network(*layers):
+    net = b"".join(message((1, x)) for x in layers)
+    return message((1, 4), (2, message((100, message((3, "someone"))))),
+                   (500, net))
+
+
+def coreml_layer(name, kind, params):
+    return message((1, name), (2, "x"), (3, "y"), (kind, params))
+
+
+def quantised(values, bits, *decoding):
+    flags = "".join(format(v, "0%db" % bits) for v in values)
+    flags += "0" * (-len(flags) % 8)
+    raw = bytes(int(flags[i:i + 8], 2) for i in range(0, len(flags), 8))
+    return message((30, raw), (40, message((1, bits), *decoding)))
+
+
+def coreml_arrays():
+    return {k: RNG.standard_normal(s).astype("f4") for k, s in (
+        ("conv/weights", (4, 2, 3, 1)), ("conv/bias", (4,)),
+        ("a/dense/weights", (3, 4)), ("bn/gamma", (4,)), ("bn/mean", (4,)),
+        ("l/inputGateWeightMatrix", (3, 4)),
+        ("l/outputGateRecursionMatrix", (3, 3)),
+        ("l/forgetGateBiasVector", (3,)))}
+
+
+def coreml_file(w):
+    lstm = message(*((n, message((1, w["l/" + k]))) for n, k in (
+        (1, "inputGateWeightMatrix"), (23, "outputGateRecursionMatrix"),
+        (41, "forgetGateBiasVector"))))
+    return network(
+        coreml_layer("conv", 100, message(
+            (1, 4), (2, 2), (20, packed(3, 1)), (70, 1),
+            (90, message((1, w["conv/weights"]))),
+            (91, message((1, w["conv/bias"]))))),
+        coreml_layer("a/dense", 140, message(
+            (1, 4), (2, 3),
+            (20, message((2, w["a/dense/weights"].astype("f2").tobytes()))))),
+        coreml_layer("bn", 160, message(
+            (1, 4), (15, message((1, w["bn/gamma"]))),
+            (17, message((1, w["bn/mean"]))))),
+        coreml_layer("l", 420, message((1, 4), (2, 3), (20, lstm))),
+        coreml_layer("soft", 175, b""))
+
+
+@case(mount=False)
+def coreml_layers():
+    w = coreml_arrays()
+    with tempdir() as tmp:
+        put(tmp, "m.mlmodel", coreml_file(w))
+        for k, a in w.items():
+            got = tensor(tmp + "/m.mlmodel", k)
+            want = a.astype("f2") if k == "a/dense/weights" else a
+            same((k, got.dtype, got.shape), (k, want.dtype, want.shape))
+            assert (got == want).all(), k
+        got = run("--cat", tmp + "/m.mlmodel", "config/author",
+                  "model/soft/.module")
+        same(got.stdout.splitlines()[:2], [b"someonetype\tsoftmax",
+                                           b"input\tx"])
+
+
+@case(mount=False)
+def coreml_integers():
+    for bits in range(1, 9):
+        values = RNG.integers(0, 2 ** bits, 5000)
+        table = RNG.standard_normal(2 ** bits)
+        dense = [coreml_layer("d", 140, message((1, 1000), (2, 5), (20, w)))
+                 for w in (quantised(values, bits, (102, message((1, table)))),
+                           quantised(values, bits, (101, message(
+                               (1, np.arange(5.)), (2, np.ones(5))))))]
+        with tempdir() as tmp:
+            put(tmp, "a.mlmodel", network(dense[0]))
+            put(tmp, "b.mlmodel", network(dense[1]))
+            for name in "ab":
+                got = tensor("%s/%s.mlmodel" % (tmp, name), "d/weights")
+                same((got.dtype.name, got.shape), ("uint8", (5, 1000)))
+                assert (got.ravel() == values).all(), bits
+            got = tensor(tmp + "/a.mlmodel", "d/weights.table")
+            same(got.tolist(), table.astype("f4").tolist())
+            got = tensor(tmp + "/b.mlmodel", "d/weights.scale")
+            same(got.tolist(), list(range(5)))
+
+
+def program(*constants):
+    """(name, type, shape, offset in the file)"""
+    ops = b""
+    for name, dtype, shape, off in constants:
+        dims = [(3, message((1, message((1, d))))) for d in shape]
+        value = message((2, message((1, message((1, dtype), (2, len(shape)),
+                                                *dims)))),
+                        (5, message((1, "@model_path/weights/weight.bin"),
+                                    (2, off))))
+        ops += message((3, message(
+            (1, "const"), (3, message((1, name))),
+            (5, message((1, "val"), (2, value))))))
+    function = message((2, "CoreML7"), (3, message((1, "CoreML7"), (2, ops))))
+    return message((1, 8), (2, message((11, "x"))), (502, message(
+        (1, 1), (2, message((1, "main"), (2, function))))))
+
+
+def package(tmp, text, weights):
+    os.makedirs(tmp + "/m.mlpackage/Data/com.apple.CoreML/weights")
+    put(tmp, "m.mlpackage/Manifest.json", json.dumps({
+        "rootModelIdentifier": "A", "itemInfoEntries": {
+            "A": {"path": "com.apple.CoreML/model.mlmodel"},
+            "B": {"path": "com.apple.CoreML/weights"}}}))
+    put(tmp, "m.mlpackage/Data/com.apple.CoreML/model.mlmodel", text)
+    if weights:
+        put(tmp, "m.mlpackage/Data/com.apple.CoreML/weights/weight.bin",
+            weights)
+    return tmp + "/m.mlpackage"
+
+
+def entry(code, data, off):
+    return struct.pack("<2I2Q40x", 0xdeadbeef, code, len(data), off)
+
+
+@case(mount=False)
+def coreml_packages():
+    a, b = RNG.standard_normal((2, 3)).astype("f2"), np.arange(5, dtype="i1")
+    weights = (struct.pack("<2I56x", 2, 2) + entry(1, a.tobytes(), 128)
+               + a.tobytes() + bytes(52) + entry(4, b.tobytes(), 256)
+               + b.tobytes())
+    text = program(("a_weight", 10, (2, 3), 64), ("b", 21, (5,), 192))
+    with tempdir() as tmp:
+        path = package(tmp, text, weights)
+        for where in (path, path + "/Data/com.apple.CoreML/model.mlmodel"):
+            got = tensor(where, "a_weight")
+            same((got.dtype, got.tolist()), (a.dtype, a.tolist()))
+            same(tensor(where, "b").tolist(), b.tolist())
+    with tempdir() as tmp:
+        path = package(tmp, text, None)
+        same(run("--ls", path).returncode, 0)
+        same(run("--cat", path, "model/b").returncode, 1)
+    for constant in (("b", 21, (6,), 192), ("b", 21, (5,), 190),
+                     ("b", 21, (5,), 2 ** 40), ("b", 10, (5,), 192)):
+        with tempdir() as tmp:
+            why_not(package(tmp, program(constant), weights))
+
+
+@case(mount=False)
+def coreml_that_is_damaged():
+    w = coreml_arrays()
+    whole = coreml_file(w)
+
+    def conv(*fields):
+        return network(coreml_layer("c", 100, message(*fields)))
+    weight = message((1, np.ones(24)))
+    for data in (
+            conv((1, 4), (2, 3), (20, packed(3, 1)), (90, weight)),
+            conv((1, 2 ** 63), (2, 2 ** 63), (90, weight)),
+            conv((1, 4), (2, 2), (20, packed(3, 1)), (90, message(
+                (1, b"abc")))),
+            network(coreml_layer("d", 140, message((1, 4), (2, 3), (
+                20, quantised([1] * 12, 9))))),
+            network(coreml_layer("d", 140, message((1, 4), (2, 3), (
+                20, quantised([1] * 30, 3))))),
+            network(coreml_layer("b", 250, message((1, packed(*[1] * 40)), (
+                2, weight)))),
+            message((1, 4), (2, b""), (300, b""))):
+        with tempdir() as tmp:
+            put(tmp, "m.mlmodel", data)
+            why_not(tmp + "/m.mlmodel")
+    deep = network()
+    for _ in range(60):
+        deep = message((1, 4), (2, b""), (202, message((1, deep))))
+    with tempdir() as tmp:
+        put(tmp, "m.mlmodel", deep)
+        why_not(tmp + "/m.mlmodel")
+        for n in range(0, len(whole), 7):
+            put(tmp, "m.mlmodel", whole[:n])
+            assert run("--ls", tmp + "/m.mlmodel").returncode in (0, 1)
 
 
 if __name__ == "__main__":

@@ -657,7 +657,16 @@ def seeds_darknet():
     put("darknet", "layers", weights.CFG.encode())
 
 
+def seeds_coreml():
+    put("coreml", "layers", weights.coreml_file(weights.coreml_arrays()))
+    put("coreml", "program", weights.program(("b", 21, (5,), 192)))
+    put("coreml", "bits", weights.network(weights.coreml_layer(
+        "d", 140, weights.message((1, 4), (2, 2), (20, weights.quantised(
+            range(8), 3, (102, weights.message((1, numpy.ones(8))))))))))
+
+
 seeds_safetensors()
+seeds_coreml()
 seeds_darknet()
 seeds_hdf5()
 seeds_sstable()

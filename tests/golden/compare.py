@@ -659,6 +659,27 @@ def read_caffe(path):
                    tuple(shape), blob[5][0])
 
 
+def read_coreml(path):
+    """Convolutions and dense layers of a neural network, as float32."""
+    with open(path, "rb") as f:
+        model = message(f.read())
+    network = next(model[k][0] for k in (303, 403, 500) if k in model)
+    for layer in map(message, message(network)[1]):
+        name = layer[1][0].decode()
+        if 100 in layer:
+            p = message(layer[100][0])
+            shape = (p[1][0], p[2][0]) + tuple(p[20][0])
+            weight, bias = p[90][0], p.get(91)
+        elif 140 in layer:
+            p = message(layer[140][0])
+            shape, weight, bias = (p[2][0], p[1][0]), p[20][0], p.get(21)
+        else:
+            continue
+        yield name + "/weights", "float32", shape, message(weight)[1][0]
+        if bias:
+            yield name + "/bias", "float32", shape[:1], message(bias[0])[1][0]
+
+
 TFLITE_TYPES = ("float32 float16 int32 uint8 int64 string bool int16 "
                 "complex64 int8 float64").split()
 
@@ -786,6 +807,8 @@ def reference(path):
         return read_bundle(path)
     if path.endswith(".caffemodel"):
         return read_caffe(path)
+    if path.endswith(".mlmodel"):
+        return read_coreml(path)
     if path.endswith(".weights"):
         return read_darknet(path)
     if path.endswith(".tflite"):

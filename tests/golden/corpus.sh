@@ -21,6 +21,7 @@ find "$MODELFS_CORPUS" -type f \( -name '*.onnx' -o -name '*.safetensors' \
 	-o -name '*.msgpack' -o -name '*.bin.index.json' \
 	-o -name '*.h5' -o -name '*.hdf5' -o -name '*.keras' \
 	-o -name '*.index' -o -name '*.tflite' -o -name '*.pb' \
-	-o -name '*.caffemodel' -o -name '*.weights' \) ! -path '*/onnx-node/*' -print0 |
+	-o -name '*.caffemodel' -o -name '*.weights' \
+	-o -name '*.mlmodel' \) ! -path '*/onnx-node/*' -print0 |
 	xargs -0 "$python" "${srcdir:-.}/tests/golden/compare.py" \
 		./tests/golden/dump
