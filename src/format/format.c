@@ -43,6 +43,7 @@ const struct format *const formats[] = {
 	&format_caffe,
 	&format_coreml,
 	&format_darknet,
+	&format_paddle,
 	&format_tf_text,
 	&format_tfjs,
 	&format_tflite,

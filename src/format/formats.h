@@ -29,6 +29,7 @@ extern const struct format format_tf_saved_model;
 extern const struct format format_caffe;
 extern const struct format format_coreml;
 extern const struct format format_darknet;
+extern const struct format format_paddle;
 extern const struct format format_tf_text;
 extern const struct format format_tfjs;
 extern const struct format format_tflite;

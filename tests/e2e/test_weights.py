@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Formats that are mostly weights: Darknet, Core ML."""
+"""Formats that are mostly weights: Darknet, Core ML, PaddlePaddle."""
 import io
 import json
 import os
+import pickle
 import struct
 
 import numpy as np
@@ -358,6 +359,126 @@ def coreml_that_is_damaged():
         for n in range(0, len(whole), 7):
             put(tmp, "m.mlmodel", whole[:n])
             assert run("--ls", tmp + "/m.mlmodel").returncode in (0, 1)
+
+
+# ---- PaddlePaddle ----
+
+PADDLE_TYPES = {"float32": 5, "int64": 3, "float16": 4, "int8": 21}
+
+
+def lod_tensor(a, levels=()):
+    desc = message((1, PADDLE_TYPES[a.dtype.name])) + b"".join(
+        message((2, d)) for d in a.shape)
+    lod = b"".join(struct.pack("<Q", 8 * len(v)) + struct.pack(
+        "<%dQ" % len(v), *v) for v in levels)
+    return struct.pack("<IQ", 0, len(levels)) + lod + struct.pack(
+        "<Ii", 0, len(desc)) + desc + a.tobytes()
+
+
+def paddle_program(names):
+    def var(name, kind, kept, trained=True):
+        return message((3, message((1, name), (2, message((1, kind))),
+                                   (3, int(kept)), (5, int(trained)))))
+    block = message((1, 0), (2, 2 ** 64 - 1)) + var("feed", 9, True)
+    block += b"".join(var(n, 7, True, "bn" not in n) for n in names)
+    return message((1, block + var("x", 7, False)), (4, message((1, 2005))))
+
+
+def paddle_arrays():
+    return {"conv.w_0": RNG.standard_normal((4, 3, 2, 2)).astype("f4"),
+            "bn.w_1": RNG.standard_normal(4).astype("f2"),
+            "a.b.w_0": np.arange(6).reshape(2, 3),
+            "conv.b_0": np.ones(4, "i1")}
+
+
+def joined(arrays):
+    return b"".join(lod_tensor(arrays[k]) for k in sorted(arrays))
+
+
+@case(mount=False)
+def paddle_models():
+    w = paddle_arrays()
+    with tempdir() as tmp:
+        put(tmp, "m.pdmodel", paddle_program(w))
+        put(tmp, "m.pdiparams", joined(w))
+        os.mkdir(tmp + "/old")
+        put(tmp, "old/__model__", paddle_program(w))
+        put(tmp, "old/__params__", joined(w))
+        os.mkdir(tmp + "/each")
+        put(tmp, "each/__model__", paddle_program(w))
+        for k, a in w.items():
+            put(tmp, "each/" + k, lod_tensor(a, [[0, 2, 4]]))
+        for where in ("m.pdmodel", "m.pdiparams", "old", "each",
+                      "old/__params__", "each/__model__"):
+            for k, a in w.items():
+                got = tensor(tmp + "/" + where, k)
+                same((where, k, got.dtype, got.tolist()),
+                     (where, k, a.dtype, a.tolist()))
+        got = run("--cat", tmp + "/m.pdmodel", "model/bn/.module").stdout
+        assert b"kind.w_1\tbuffer" in got, got
+
+
+@case(mount=False)
+def paddle_without_names():
+    w = paddle_arrays()
+    with tempdir() as tmp:
+        put(tmp, "a.pdiparams", joined(w))
+        same(tensor(tmp + "/a.pdiparams", "tensor_0").tolist(),
+             w["a.b.w_0"].tolist())
+        put(tmp, "a.pdmodel", paddle_program(list(w)[:2]))
+        same(tensor(tmp + "/a.pdiparams", "tensor_3").tolist(),
+             w["conv.w_0"].tolist())
+        put(tmp, "fc.w_0", lod_tensor(w["conv.w_0"]))
+        same(tensor(tmp + "/fc.w_0", "fc.w_0").tolist(),
+             w["conv.w_0"].tolist())
+
+
+@case(mount=False)
+def paddle_that_is_damaged():
+    good = lod_tensor(np.ones((2, 3), "f4"))
+
+    def desc(*fields):
+        d = message(*fields)
+        return struct.pack("<IQIi", 0, 0, 0, len(d)) + d + bytes(24)
+    for data in (good[:-1], good + good[:30], good + b"x" * 40,
+                 desc((1, 5), (2, 2 ** 63)), desc((1, 5), (2, 2 ** 64 - 2)),
+                 desc((1, 5), (2, 2 ** 32), (2, 2 ** 32), (2, 2 ** 32)),
+                 desc((1, 99), (2, 6)), desc((1, 5), *[(2, 1)] * 40),
+                 struct.pack("<IQIi", 0, 0, 0, 8191) + b"\x08\5" + bytes(99)):
+        with tempdir() as tmp:
+            put(tmp, "m.pdiparams", data)
+            why_not(tmp + "/m.pdiparams")
+            os.rename(tmp + "/m.pdiparams", tmp + "/w")
+            put(tmp, "__model__", paddle_program(["w"]))
+            why_not(tmp)
+    with tempdir() as tmp:
+        for name in ("w", "../w", "/etc/passwd", "a" * 300):
+            put(tmp, "__model__", paddle_program([name]))
+            why_not(tmp)
+
+
+class Named:
+    """Pickled as PaddlePaddle does it: tuple((name, array))"""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __reduce__(self):
+        return tuple, (("linear_0.w_0", self.array),)
+
+
+@case(mount=False)
+def paddle_checkpoints():
+    """What paddle.save writes is a pickle."""
+    w = RNG.standard_normal((2, 3)).astype("f4")
+    state = {"layer.0.weight": w, "layer.1.weight": Named(w),
+             "StructuredToParameterName@@": {"layer.0.weight": "linear.w_0"}}
+    for protocol in (2, 4):
+        with tempdir() as tmp:
+            put(tmp, "m.pdparams", pickle.dumps(state, protocol))
+            for i in "01":
+                got = tensor(tmp + "/m.pdparams", "layer.%s.weight" % i)
+                same(got.tolist(), w.tolist())
 
 
 if __name__ == "__main__":

@@ -657,6 +657,12 @@ def seeds_darknet():
     put("darknet", "layers", weights.CFG.encode())
 
 
+def seeds_paddle():
+    w = weights.paddle_arrays()
+    put("paddle", "program", weights.paddle_program(w))
+    put("paddle", "tensors", weights.joined(w))
+
+
 def seeds_coreml():
     put("coreml", "layers", weights.coreml_file(weights.coreml_arrays()))
     put("coreml", "program", weights.program(("b", 21, (5,), 192)))
@@ -668,6 +674,7 @@ def seeds_coreml():
 seeds_safetensors()
 seeds_coreml()
 seeds_darknet()
+seeds_paddle()
 seeds_hdf5()
 seeds_sstable()
 seeds_tf()

@@ -231,15 +231,34 @@ static void unpack_reduce(struct pickle_node *n)
 	n->args = args;
 }
 
+/* PaddlePaddle's tensors are tuple((name, array)). */
+static struct pickle_node *paddle_tensor(struct pickle_node *n)
+{
+	struct pickle_node *pair, *array;
+
+	if (!pickle_is_call(n, "builtins", "tuple") &&
+	    !pickle_is_call(n, "__builtin__", "tuple"))
+		return NULL;
+	pair = pickle_arg(n, 0);
+	array = pickle_item(pair, 1);
+	if (!pair || pair->nitems != 2 ||
+	    pickle_item(pair, 0)->kind != PICKLE_STRING ||
+	    !torch_is_array(array))
+		return NULL;
+	return array;
+}
+
 /*
- * TorchScript's own calls around lists: build_intlist, restore_type_tag; and
- * arrays of objects.
+ * TorchScript's own calls around lists: build_intlist, restore_type_tag;
+ * arrays of objects; and arrays with a name.
  */
 struct pickle_node *walk_unwrap(struct pickle_node *n)
 {
 	static const char name[] = "torch.jit._pickle";
 
 	unpack_reduce(n);
+	if (paddle_tensor(n))
+		return paddle_tensor(n);
 	for (int i = 0; i < 16 && n->kind == PICKLE_OBJECT; i++) {
 		const struct pickle_node *f = n->callable;
 		struct pickle_node *arg = torch_array_objects(n);
