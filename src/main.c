@@ -331,6 +331,16 @@ static int new_vfs(struct sources *s, struct engine *en, struct vfs **out,
 	return rc;
 }
 
+/* Whether something may have to be computed, as far as the words tell. */
+static bool may_run(const struct options *opt)
+{
+	bool may = opt->command == CMD_MOUNT;
+
+	for (int i = 1; i < opt->nargs; i++)
+		may = may || strstr(opt->args[i], "run");
+	return may;
+}
+
 static int enter_sandbox(const struct options *opt, const struct sources *s,
 			 int target, const char **walls, struct err *e)
 {
@@ -339,8 +349,9 @@ static int enter_sandbox(const struct options *opt, const struct sources *s,
 	int rc;
 
 	*walls = "off";
-	/* Runs may want it, and then it is too late. */
-	engine_prepare();
+	/* Later it is too late. */
+	if (may_run(opt))
+		engine_prepare();
 	if (opt->no_sandbox)
 		return 0;
 	/* What localtime would open later. */
