@@ -39,6 +39,11 @@ enum op_flags {
 	 * at all, where a form of it was kept: EAGAIN when that does not fit.
 	 */
 	OP_LATE_INPUT_1 = 1 << 3,
+	/*
+	 * Input 0 may be a stored tensor whose bytes are a range of a file and
+	 * not in memory: eval reads what it wants of it.
+	 */
+	OP_STORED_INPUT_0 = 1 << 4,
 };
 
 struct op {

@@ -143,8 +143,9 @@ void block_pad(const struct padding *p, bool blocked, size_t n, size_t plane)
 		pad_block(p);
 		return;
 	}
-	memset(p->out, 0, p->rows * p->ld * lanes * sizeof(*p->out));
 	visible(p, &first, &end);
+	if (p->top || p->left || p->rows != p->height || p->ld != p->width)
+		memset(p->out, 0, p->rows * p->ld * lanes * sizeof(*p->out));
 	for (size_t r = 0; r < p->rows && first < end; r++) {
 		ptrdiff_t y = (ptrdiff_t)r - p->top;
 

@@ -210,22 +210,33 @@ static bool is_late(const struct op_call *c, size_t i)
 	       c->in[i].data->size > 0 && !blob_bytes(c->in[i].data);
 }
 
-/* Input i's bytes, loaded where they are not in memory. */
-static int get_bytes(struct op_call *c, size_t i, bool keep, const void **out,
-		     struct err *e)
+static int load_bytes(struct op_call *c, size_t i, bool keep, const void **out,
+		      struct err *e)
 {
 	struct blob *b;
-	int rc;
+	int rc = c->env->load(c->env, c, i, keep, &b, e);
 
-	if (!is_late(c, i)) {
-		*out = op_data(c, i);
-		return 0;
-	}
-	rc = c->env->load(c->env, c, i, keep, &b, e);
 	if (rc < 0)
 		return rc;
 	*out = blob_bytes(b);
 	return hold(c, b, e);
+}
+
+int op_load_input(struct op_call *c, size_t i, const void **out, struct err *e)
+{
+	if (!c->env->load)
+		return op_invalid(c, e, "input %zu is not in memory", i);
+	return load_bytes(c, i, true, out, e);
+}
+
+/* Input i's bytes, loaded where they are not in memory. */
+static int get_bytes(struct op_call *c, size_t i, bool keep, const void **out,
+		     struct err *e)
+{
+	if (is_late(c, i))
+		return load_bytes(c, i, keep, out, e);
+	*out = op_data(c, i);
+	return 0;
 }
 
 /* op_data_as; keep: what had to be loaded. */

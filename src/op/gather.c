@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* gather - elements picked by index. */
 #include "kernel/copy.h"
+#include "modelfs/blob.h"
 #include "op/impl.h"
+
+/* Bytes of a row that is worth a read of its own. */
+#define ROW_MIN 256
 
 /* a's extents [0, from), all of b's, a's from `to` on. */
 static int splice(const struct op_call *c, const struct shape *a, int32_t from,
@@ -43,6 +47,42 @@ static int infer_gather(struct op_call *c, struct err *e)
 	return rc;
 }
 
+/* Rows of a stored tensor, each read for itself. */
+static int read_rows(struct op_call *c, const struct gather_plan *p, char *out,
+		     struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < p->outer * p->n && rc == 0; i++) {
+		size_t row = i / p->n * p->dim + (size_t)p->idx[i % p->n];
+
+		rc = blob_read_full(c->in[0].data, out + i * p->block, p->block,
+				    (uint64_t)row * p->block, e);
+		if (rc == 0)
+			rc = op_check_stop(c, e);
+	}
+	return rc;
+}
+
+static bool is_worth_rows(const struct op_call *c, const struct gather_plan *p)
+{
+	uint64_t rows = (uint64_t)p->outer * p->n;
+
+	return p->block >= ROW_MIN && rows < c->in[0].data->size / p->block / 2;
+}
+
+/* Where the elements are; NULL: they are to be read. */
+static int get_source(struct op_call *c, const void **src, size_t *size,
+		      struct err *e)
+{
+	if (!c->in[0].data || blob_bytes(c->in[0].data) ||
+	    !dtype_size(op_dtype(c, 0)))
+		return op_elems(c, 0, src, size, e);
+	*src = NULL;
+	*size = dtype_size(op_dtype(c, 0));
+	return 0;
+}
+
 static int eval_gather(struct op_call *c, struct err *e)
 {
 	const struct shape *in = op_shape(c, 0);
@@ -59,7 +99,7 @@ static int eval_gather(struct op_call *c, struct err *e)
 	if (rc == 0)
 		rc = op_indices(c, 1, in->dims[axis], &p.idx, e);
 	if (rc == 0)
-		rc = op_elems(c, 0, &src, &size, e);
+		rc = get_source(c, &src, &size, e);
 	if (rc < 0)
 		return rc;
 	s = c->out[0].shape;
@@ -69,8 +109,15 @@ static int eval_gather(struct op_call *c, struct err *e)
 	p.outer = shape_span(in, 0, axis);
 	p.dim = (size_t)in->dims[axis];
 	p.block = shape_span(in, axis + 1, in->rank) * size;
-	if (p.block > 0)
-		copy_gather(&c->env->kernel, &p, src, out);
+	if (p.block == 0)
+		return 0;
+	if (!src && is_worth_rows(c, &p))
+		return read_rows(c, &p, out, e);
+	if (!src)
+		rc = op_load_input(c, 0, &src, e);
+	if (rc < 0)
+		return rc;
+	copy_gather(&c->env->kernel, &p, src, out);
 	return 0;
 }
 
@@ -252,8 +299,8 @@ static int eval_gather_nd(struct op_call *c, struct err *e)
 }
 
 const struct op ops_gather[] = {
-	{ONNX, "Gather", 1, 2, 2, 1, 1, OP_WRITES_ALL, 0, infer_gather,
-	 eval_gather},
+	{ONNX, "Gather", 1, 2, 2, 1, 1, OP_WRITES_ALL | OP_STORED_INPUT_0, 0,
+	 infer_gather, eval_gather},
 	{ONNX, "GatherElements", 11, 2, 2, 1, 1, 0, 0, infer_gather_elements,
 	 eval_gather_elements},
 	{ONNX, "GatherND", 11, 2, 2, 1, 1, 0, 0, infer_gather_nd,

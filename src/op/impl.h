@@ -89,6 +89,10 @@ int op_need_rank(const struct op_call *c, size_t i, int32_t lo, int32_t hi,
 int op_load(struct op_call *c, const struct tensor *t, struct tensor *out,
 	    struct err *e);
 
+/* Input i's bytes, read whole, where the executor left them where they are. */
+int op_load_input(struct op_call *c, size_t i, const void **out,
+		  struct err *e);
+
 /* ---- outputs ---- */
 /* Like op_alloc_as, in what type t computes in. */
 int op_out_as(struct op_call *c, size_t i, enum dtype t, const struct shape *s,

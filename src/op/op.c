@@ -109,6 +109,8 @@ static int check_inputs(const struct op_call *c, struct err *e)
 			    c->env && c->env->load &&
 			    (c->in[i].data || (c->constants >> i & 1));
 
+		late = late || (i == 0 && c->op->flags & OP_STORED_INPUT_0 &&
+				c->env && c->in[i].data);
 		if (op_has(c, i) && !(c->op->flags & OP_SHAPE_ONLY) && !late &&
 		    !op_known(c, i))
 			return op_invalid(c, e, "input %zu is not in memory",

@@ -14,6 +14,9 @@
 
 #define REPLAN 1
 
+/* Bytes of a parameter that an operator may read in pieces. */
+#define RANGE_MIN (1u << 20)
+
 /* How often somebody who waits for another thread looks at `cancel`. */
 #define WAIT_NS 20000000
 
@@ -154,11 +157,25 @@ static int load_value(struct demand *d, value_id v, bool late, struct tensor *t,
 	return program_weight(d->r->en, d->r->prog, param, t, e);
 }
 
+/* A parameter that is not worth reading for a few rows of it. */
+static bool is_large_range(const struct demand *d, value_id v)
+{
+	const struct param *param = d->r->g->values[v].param;
+	struct extent x;
+
+	return param && param->data && dtype_size(param->dtype) > 0 &&
+	       param->data->size >= RANGE_MIN && !blob_bytes(param->data) &&
+	       blob_is_extent(param->data, &x);
+}
+
 /* Input k of a node; of what it has in another form the type is enough. */
 static int load_input(struct demand *d, node_id id, uint32_t k,
 		      struct tensor *t, struct err *e)
 {
-	bool late = k == 1 && (d->r->prog->ops[id]->flags & OP_LATE_INPUT_1);
+	unsigned flags = d->r->prog->ops[id]->flags;
+	bool late = (k == 1 && flags & OP_LATE_INPUT_1) ||
+		    (k == 0 && flags & OP_STORED_INPUT_0 &&
+		     is_large_range(d, d->r->g->nodes[id].in[k]));
 
 	if (k == 1 && d->plan->forms[id])
 		return 0;

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SPARE_MAX 64
+#define SPARE_MAX 1024
 
 /* Aligned to 64; its contents are anything. */
 struct chunk {
