@@ -240,7 +240,10 @@ int op_alloc(struct op_call *c, size_t i, enum dtype t, const struct shape *s,
  */
 int op_alloc_as(struct op_call *c, size_t i, enum dtype t, enum dtype compute,
 		const struct shape *s, void **out, struct err *e);
-/* eval: output 0 as make_blocks says, float32. */
+/*
+ * eval: output 0 in blocks, of the type of input 0; the numbers in them are
+ * float32.
+ */
 int op_alloc_image(struct op_call *c, const struct shape *s, void **out,
 		   struct err *e);
 /* eval: output i, to be filled with elements as op_elems gives them. */

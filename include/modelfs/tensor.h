@@ -9,8 +9,9 @@
  * blob_items of n tensors.  DTYPE_MAP: shape is [n], the blob holds two tensors
  * of shape [n], keys (int64 or strings) and values.
  *
- * Between two operators of a run float32 images [N C H W] may be in blocks of
- * channels instead: [N][C / block][H][W][block], the last one filled up.
+ * Between two operators of a run images [N C H W] of short floats may be in
+ * blocks of channels instead: [N][C / block][H][W][block], the last one filled
+ * up, each number a float32 that the tensor's type holds.
  */
 #ifndef MODELFS_TENSOR_H
 #define MODELFS_TENSOR_H

@@ -15,9 +15,13 @@
 
 #include "kernel/window.h"
 
+/* What a number that is stored in 16 bits keeps: nearest, ties to even. */
+enum rounding { ROUND_NONE, ROUND_FLOAT16, ROUND_BFLOAT16 };
+
 /*
  * What is done to each number before it is stored, in this order.  rows and
- * columns are those of a tile; what is NULL is left out.
+ * columns are those of a tile; what is NULL is left out.  Rounded is what each
+ * step gives, as if it had been stored; limits are taken as they are.
  */
 struct finish {
 	const float *row_bias;
@@ -25,6 +29,7 @@ struct finish {
 	const float *col_bias;
 	const float *add; /* laid out like the result */
 	float lo, hi;	  /* -INFINITY, INFINITY: not limited */
+	enum rounding round;
 };
 
 /* The same from this row, column and element of the result on. */

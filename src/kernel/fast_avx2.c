@@ -29,6 +29,9 @@
 	_mm_storeu_si128(       \
 		(__m128i *)(p), \
 		_mm256_cvtps_ph((__m256)(v), _MM_FROUND_TO_NEAREST_INT))
+#define ROUND_HALF(v)          \
+	(vec) _mm256_cvtph_ps( \
+		_mm256_cvtps_ph((__m256)(v), _MM_FROUND_TO_NEAREST_INT))
 #define LEVEL fast_avx2
 #define LEVEL_NAME "avx2"
 #include "kernel/fast_body.h"

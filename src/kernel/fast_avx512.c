@@ -29,6 +29,9 @@
 	_mm256_storeu_si256(    \
 		(__m256i *)(p), \
 		_mm512_cvtps_ph((__m512)(v), _MM_FROUND_TO_NEAREST_INT))
+#define ROUND_HALF(v)          \
+	(vec) _mm512_cvtph_ps( \
+		_mm512_cvtps_ph((__m512)(v), _MM_FROUND_TO_NEAREST_INT))
 #define LEVEL fast_avx512
 #define LEVEL_NAME "avx512"
 #include "kernel/fast_body.h"

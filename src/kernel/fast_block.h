@@ -22,13 +22,18 @@ INLINE void finish_block(const struct block_tile *t, size_t first, vec *acc,
 
 	if (parts & FINISH_BIAS)
 		EACH(i, R * V) acc[i] += load(f->row_bias + i % V * LANES);
+	if (parts & FINISH_ROUND)
+		EACH(i, R * V) acc[i] = round_vec(acc[i], f->round);
 	if (parts & FINISH_AFFINE)
 		EACH(i, R * V)
-	acc[i] = affine(acc[i], load(f->row_scale + i % V * LANES),
-			load(f->row_shift + i % V * LANES));
+	acc[i] = rounded(affine(acc[i], load(f->row_scale + i % V * LANES),
+				load(f->row_shift + i % V * LANES)),
+			 f, parts);
 	if (parts & FINISH_ADD)
 		EACH(i, R * V)
-	acc[i] += load(f->add + (first + i / V) * LANES + i % V * t->y_vec);
+	acc[i] = rounded(acc[i] + load(f->add + (first + i / V) * LANES +
+				       i % V * t->y_vec),
+			 f, parts);
 	if (parts & FINISH_LIMIT)
 		EACH(i, R * V)
 	acc[i] = limit(acc[i], splat(f->lo), splat(f->hi));

@@ -128,15 +128,9 @@ INLINE void finish_pixels(const struct depth_row *d, size_t x, vec *acc,
 	const struct finish *f = d->finish;
 	unsigned parts = finish_parts(f);
 
-	if (parts & FINISH_BIAS)
-		EACH(i, n) acc[i] += load(f->row_bias);
-	if (parts & FINISH_AFFINE)
-		EACH(i, n)
-	acc[i] = affine(acc[i], load(f->row_scale), load(f->row_shift));
-	if (parts & FINISH_ADD)
-		EACH(i, n) acc[i] += load(f->add + (x + i) * LANES);
-	if (parts & FINISH_LIMIT)
-		EACH(i, n) acc[i] = limit(acc[i], splat(f->lo), splat(f->hi));
+	EACH(i, n)
+	acc[i] = finish_channels(f, parts, acc[i],
+				 f->add ? f->add + (x + i) * LANES : NULL);
 	EACH(i, n) store(d->out + (x + i) * LANES, acc[i]);
 }
 

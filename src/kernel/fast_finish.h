@@ -13,13 +13,48 @@ INLINE vec limit(vec x, vec lo, vec hi)
 	return LESSER(hi, GREATER(lo, x));
 }
 
+/* ---- what 16 bits keep ---- */
+typedef uint32_t bits __attribute__((vector_size(LANES * 4), may_alias));
+
+INLINE vec round_bits(vec v, const int dropped)
+{
+	bits u = (bits)v;
+
+	u += (1u << (dropped - 1)) - 1 + (u >> dropped & 1);
+	return (vec)(u >> dropped << dropped);
+}
+
+#ifndef ROUND_HALF
+/* Beyond 65504 there is nothing; below 2^-14 they are 2^-24 apart. */
+INLINE vec round_half(vec v)
+{
+	bits sign = (bits)v & 0x80000000u;
+	vec size = (vec)((bits)v ^ sign), r = round_bits(size, 13);
+
+	r = select_vec(size >= splat(65520), splat(INFINITY), r);
+	r = select_vec(size < splat(0x1p-14f), (size + 0.75f) - 0.75f, r);
+	return select_vec(v != v, v, (vec)((bits)r | sign));
+}
+#define ROUND_HALF(v) round_half(v)
+#endif
+
+INLINE vec round_vec(vec v, enum rounding r)
+{
+	if (r == ROUND_FLOAT16)
+		return ROUND_HALF(v);
+	return select_vec(v != v, v, round_bits(v, 16));
+}
+
+/* ---- */
+
 /* Which parts of a finish there are, known when a loop is compiled. */
 enum finish_part {
 	FINISH_BIAS = 1,
 	FINISH_AFFINE = 2,
 	FINISH_COLUMNS = 4,
 	FINISH_ADD = 8,
-	FINISH_LIMIT = 16
+	FINISH_LIMIT = 16,
+	FINISH_ROUND = 32
 };
 
 INLINE unsigned finish_parts(const struct finish *f)
@@ -27,7 +62,13 @@ INLINE unsigned finish_parts(const struct finish *f)
 	return (f->row_bias ? FINISH_BIAS : 0) |
 	       (f->row_scale ? FINISH_AFFINE : 0) |
 	       (f->col_bias ? FINISH_COLUMNS : 0) | (f->add ? FINISH_ADD : 0) |
-	       (f->lo > -INFINITY || f->hi < INFINITY ? FINISH_LIMIT : 0);
+	       (f->lo > -INFINITY || f->hi < INFINITY ? FINISH_LIMIT : 0) |
+	       (f->round ? FINISH_ROUND : 0);
+}
+
+INLINE vec rounded(vec v, const struct finish *f, const unsigned parts)
+{
+	return parts & FINISH_ROUND ? round_vec(v, f->round) : v;
 }
 
 /* Rows of n numbers at x, ldx apart, that go to y, ldy apart. */
@@ -52,17 +93,38 @@ INLINE void finish_loop(const struct finish *f, const struct strips *s,
 
 			if (parts & FINISH_BIAS)
 				v += bias;
+			v = rounded(v, f, parts);
 			if (parts & FINISH_AFFINE)
-				v = affine(v, scale, shift);
+				v = rounded(affine(v, scale, shift), f, parts);
 			if (parts & FINISH_COLUMNS)
-				v += load_part(f->col_bias + i, left);
+				v = rounded(
+					v + load_part(f->col_bias + i, left), f,
+					parts);
 			if (parts & FINISH_ADD)
-				v += load_part(add + i, left);
+				v = rounded(v + load_part(add + i, left), f,
+					    parts);
 			if (parts & FINISH_LIMIT)
 				v = limit(v, lo, hi);
 			store_part(y + i, v, left);
 		}
 	}
+}
+
+/* A vector of channels; add: what goes with it. */
+INLINE vec finish_channels(const struct finish *f, const unsigned parts, vec v,
+			   const float *add)
+{
+	if (parts & FINISH_BIAS)
+		v += load(f->row_bias);
+	v = rounded(v, f, parts);
+	if (parts & FINISH_AFFINE)
+		v = rounded(affine(v, load(f->row_scale), load(f->row_shift)),
+			    f, parts);
+	if (parts & FINISH_ADD)
+		v = rounded(v + load(add), f, parts);
+	if (parts & FINISH_LIMIT)
+		v = limit(v, splat(f->lo), splat(f->hi));
+	return v;
 }
 
 #define FINISH_1(P)                         \
@@ -84,6 +146,8 @@ static void finish_strips(const struct finish *f, const struct strips *s,
 		FINISH_4(20)
 		FINISH_4(24)
 		FINISH_4(28)
+	default:
+		finish_loop(f, s, x, y, finish_parts(f));
 	}
 }
 

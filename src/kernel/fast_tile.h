@@ -56,15 +56,21 @@ INLINE void finish_sums(const struct tile *t, size_t row, vec *acc,
 
 	if (parts & FINISH_BIAS)
 		EACH(i, R * V) acc[i] += splat(f->row_bias[row + i / V]);
+	if (parts & FINISH_ROUND)
+		EACH(i, R * V) acc[i] = round_vec(acc[i], f->round);
 	if (parts & FINISH_AFFINE)
 		EACH(i, R * V)
-	acc[i] = affine(acc[i], splat(f->row_scale[row + i / V]),
-			splat(f->row_shift[row + i / V]));
+	acc[i] = rounded(affine(acc[i], splat(f->row_scale[row + i / V]),
+				splat(f->row_shift[row + i / V])),
+			 f, parts);
 	if (parts & FINISH_COLUMNS)
-		EACH(i, R * V) acc[i] += load(f->col_bias + i % V * LANES);
+		EACH(i, R * V)
+	acc[i] = rounded(acc[i] + load(f->col_bias + i % V * LANES), f, parts);
 	if (parts & FINISH_ADD)
 		EACH(i, R * V)
-	acc[i] += load(f->add + (row + i / V) * t->ldc + i % V * LANES);
+	acc[i] = rounded(
+		acc[i] + load(f->add + (row + i / V) * t->ldc + i % V * LANES),
+		f, parts);
 	if (parts & FINISH_LIMIT)
 		EACH(i, R * V)
 	acc[i] = limit(acc[i], splat(f->lo), splat(f->hi));

@@ -117,15 +117,8 @@ INLINE void wino_out_tile(const struct wino_tiles *w, const float *m, float *y,
 
 			if (c >= cols)
 				break;
-			if (parts & FINISH_BIAS)
-				v += load(f->row_bias);
-			if (parts & FINISH_AFFINE)
-				v = affine(v, load(f->row_scale),
-					   load(f->row_shift));
-			if (parts & FINISH_ADD)
-				v += load(add + at + c * LANES);
-			if (parts & FINISH_LIMIT)
-				v = limit(v, splat(f->lo), splat(f->hi));
+			v = finish_channels(f, parts, v,
+					    add ? add + at + c * LANES : NULL);
 			store(y + at + c * LANES, v);
 		}
 	}

@@ -155,7 +155,7 @@ static int join_batch(struct op_call *c, size_t flow, struct finish *f,
 	struct batch b;
 	int rc;
 
-	if (flow != 0 || c->in[0].dtype != DTYPE_F32 || c->nout != 1 ||
+	if (flow != 0 || !op_is_short_float(c->in[0].dtype) || c->nout != 1 ||
 	    op_shape(c, 0)->rank < 3 || c->node->opset < 9 ||
 	    op_attr_int(c, "training_mode", 0) != 0)
 		return 0;

@@ -102,9 +102,10 @@ static enum op_stage find_stage(const struct op_call *c, size_t flow)
 {
 	const struct shape *x = op_shape(c, flow), *y = op_shape(c, !flow);
 
-	if (c->op->arg != BINARY_ADD || c->in[0].dtype != DTYPE_F32 ||
-	    c->in[1].dtype != DTYPE_F32 || op_attr_int(c, "broadcast", 0) ||
-	    !shape_is_known(x) || !shape_is_known(y))
+	if (c->op->arg != BINARY_ADD || !op_is_short_float(c->in[0].dtype) ||
+	    c->in[1].dtype != c->in[0].dtype ||
+	    op_attr_int(c, "broadcast", 0) || !shape_is_known(x) ||
+	    !shape_is_known(y))
 		return 0;
 	if (shape_equal(x, y))
 		return OP_STAGE_ADD;

@@ -254,7 +254,8 @@ static int get_as(struct op_call *c, size_t i, enum dtype t, bool keep,
 	rc = get_bytes(c, i, keep, &in, e);
 	if (rc < 0)
 		return rc;
-	if (!op_has(c, i) || c->in[i].dtype == t) {
+	/* Blocks are float32, whatever the values are. */
+	if (!op_has(c, i) || c->in[i].dtype == t || c->in[i].block) {
 		*out = in;
 		return 0;
 	}
@@ -444,13 +445,12 @@ int op_alloc_image(struct op_call *c, const struct shape *s, void **out,
 	size_t lanes = block_lanes();
 	int rc;
 
-	if (!c->make_blocks)
-		return op_alloc(c, 0, DTYPE_F32, s, out, e);
 	whole.dims[1] = (s->dims[1] + (int64_t)lanes - 1) / (int64_t)lanes *
 			(int64_t)lanes;
 	rc = op_alloc(c, 0, DTYPE_F32, &whole, out, e);
 	if (rc < 0)
 		return rc;
+	c->out[0].dtype = c->in[0].dtype;
 	c->out[0].shape = *s;
 	c->out[0].block = (uint16_t)lanes;
 	return 0;

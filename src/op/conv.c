@@ -290,7 +290,8 @@ static int get_operands(struct op_call *c, const struct conv *v,
 static const struct conv_way *ask_way(struct op_call *c, struct conv *v)
 {
 	*v = (struct conv){.type = NUM_F32};
-	if (c->in[0].dtype != DTYPE_F32 || !shape_is_known(op_shape(c, 0)) ||
+	if (!op_is_short_float(c->in[0].dtype) ||
+	    !shape_is_known(op_shape(c, 0)) ||
 	    !shape_is_known(op_shape(c, 1)) ||
 	    conv_plan(c, op_shape(c, 0), op_shape(c, 1), v, NULL) < 0)
 		return NULL;

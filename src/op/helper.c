@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "kernel/fast.h"
 #include "kernel/stride.h"
 #include "op/impl.h"
 
@@ -312,9 +313,18 @@ int op_out_as(struct op_call *c, size_t i, enum dtype t, const struct shape *s,
 	return op_alloc_as(c, i, t, op_compute_type(t), s, out, e);
 }
 
+bool op_is_short_float(enum dtype t)
+{
+	return t == DTYPE_F32 || t == DTYPE_F16 || t == DTYPE_BF16;
+}
+
 int op_join(struct op_call *c, struct finish *f, struct err *e)
 {
 	int rc = 0;
+
+	f->round = c->in[0].dtype == DTYPE_F16	  ? ROUND_FLOAT16
+		   : c->in[0].dtype == DTYPE_BF16 ? ROUND_BFLOAT16
+						  : ROUND_NONE;
 
 	for (size_t i = 0; i < c->nfollowers && rc == 0; i++) {
 		struct op_call *n = &c->followers[i];

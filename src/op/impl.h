@@ -100,7 +100,12 @@ int op_out_as(struct op_call *c, size_t i, enum dtype t, const struct shape *s,
 /* n elements of size bytes, checked. */
 int op_temp_array(struct op_call *c, uint64_t n, size_t size, void **out,
 		  struct err *e);
-/* eval: what the followers do, into f. */
+/*
+ * Types whose numbers float32 holds, which kernels compute in: float32 itself,
+ * float16, bfloat16.
+ */
+bool op_is_short_float(enum dtype t);
+/* eval: what the followers do, and how type t is rounded, into f. */
 struct finish;
 int op_join(struct op_call *c, struct finish *f, struct err *e);
 /* infer: output 0 is like input 0. */

@@ -111,11 +111,15 @@ static void fill_packs(const struct kernel *k, const void *ctx, const void *in,
 			 (float *)out + i * p->size);
 }
 
-/* A matter of the shapes alone: the same bits, constant or not. */
-static bool is_packable(const struct gemm *g)
+/*
+ * A matter of shapes and types alone: the same bits, constant or not.  A few
+ * rows are worth it where B has to be converted at any rate.
+ */
+static bool is_packable(const struct gemm *g, enum dtype b)
 {
-	return g->type == NUM_F32 && g->alpha == 1 && g->m >= 4 && g->n >= 8 &&
-	       g->k > 0 && !g->trans_a;
+	return g->type == NUM_F32 && g->alpha == 1 &&
+	       (g->m >= 4 || b != DTYPE_F32) && g->n >= 8 && g->k > 0 &&
+	       !g->trans_a;
 }
 
 static const struct finish plain = {.lo = -INFINITY, .hi = INFINITY};
@@ -220,7 +224,7 @@ int matmul_run(struct op_call *c, const struct matmul *mm, void *out,
 	if (!gemm_fits(&g))
 		return op_unsupported(c, e, "matrices of this size");
 	pb = mm->b;
-	if (!pb && is_packable(&g) && g.batch > 0 &&
+	if (!pb && is_packable(&g, c->in[1].dtype) && g.batch > 0 &&
 	    (b.rank == 2 || is_in_order(&g)))
 		return run_packed(c, &g, b.rank == 2 ? 1 : g.batch, mm->a,
 				  mm->finish ? mm->finish : &plain, out, e);
@@ -256,7 +260,8 @@ static unsigned leads_matmul(struct op_call *c)
 {
 	struct shape s;
 
-	if (c->in[0].dtype != DTYPE_F32 || c->in[1].dtype != DTYPE_F32 ||
+	if (!op_is_short_float(c->in[0].dtype) ||
+	    c->in[1].dtype != c->in[0].dtype ||
 	    matmul_shape(c, op_shape(c, 0), op_shape(c, 1), &s, NULL) < 0 ||
 	    op_shape(c, 1)->rank < 2 || !shape_is_known(&s))
 		return 0;
@@ -371,7 +376,7 @@ static int gemm_with_bias(struct op_call *c, enum dtype t, struct gemm *g,
 	const void *a, *b;
 	int rc = op_data_as(c, 0, t, &a, e);
 
-	if (rc == 0 && is_packable(g) && has_row_bias(c, g)) {
+	if (rc == 0 && is_packable(g, c->in[1].dtype) && has_row_bias(c, g)) {
 		struct finish finish = plain;
 
 		rc = op_in_f32(c, 2, &finish.col_bias, e);

@@ -143,9 +143,9 @@ static unsigned blocks_pool(struct op_call *c)
 	struct conv d;
 	struct shape s;
 
-	if (c->in[0].dtype != DTYPE_F32 || !shape_is_known(op_shape(c, 0)) ||
-	    plan_pool(c, &v, &s, NULL) < 0 || !is_fast(c, &v, &d) ||
-	    !depth_takes(&d))
+	if (!op_is_short_float(c->in[0].dtype) ||
+	    !shape_is_known(op_shape(c, 0)) || plan_pool(c, &v, &s, NULL) < 0 ||
+	    !is_fast(c, &v, &d) || !depth_takes(&d))
 		return 0;
 	return OP_TAKES_BLOCKS | OP_MAKES_BLOCKS;
 }

@@ -157,7 +157,7 @@ static int join_clip(struct op_call *c, size_t flow, struct finish *f,
 	double lo, hi;
 	int rc;
 
-	if (flow != 0 || c->in[0].dtype != DTYPE_F32)
+	if (flow != 0 || !op_is_short_float(c->in[0].dtype))
 		return 0;
 	if (!f)
 		return OP_STAGE_LIMIT;
@@ -176,7 +176,7 @@ static int join_unary(struct op_call *c, size_t flow, struct finish *f,
 {
 	(void)e;
 	if (flow != 0 || c->op->arg != UNARY_RELU ||
-	    c->in[0].dtype != DTYPE_F32)
+	    !op_is_short_float(c->in[0].dtype))
 		return 0;
 	if (!f)
 		return OP_STAGE_LIMIT;

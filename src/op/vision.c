@@ -61,7 +61,8 @@ static size_t suppress(const struct nms *s)
 
 	for (size_t i = 0; i < s->n; i++)
 		s->idx[i] = (int64_t)i;
-	sort_indices(s->kernel, NUM_F32, s->scores, 1, true, s->idx, s->tmp, s->n);
+	sort_indices(s->kernel, NUM_F32, s->scores, 1, true, s->idx, s->tmp,
+		     s->n);
 	for (size_t i = 0; i < s->n && (int64_t)kept < s->most; i++) {
 		size_t at = (size_t)s->idx[i];
 		struct box b = box_at(s->boxes + 4 * at, s->centred);

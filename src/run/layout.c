@@ -9,6 +9,7 @@
 #include "kernel/block.h"
 #include "modelfs/blob.h"
 #include "modelfs/graph.h"
+#include "op/impl.h"
 #include "run/engine.h"
 
 bool layout_adds(const struct run *r, node_id i, uint32_t flow)
@@ -79,6 +80,51 @@ static struct images images_of(const struct tensor *t)
 	return i;
 }
 
+/* Numbers in rows, as float32 and back where the tensor's type is another. */
+static int to_blocks(struct engine *en, const struct kernel *k,
+		     struct tensor *t, const struct images *i, float *out,
+		     struct err *e)
+{
+	size_t n = i->batch * i->channels * i->plane;
+	struct blob *room;
+	void *x;
+	int rc;
+
+	if (t->dtype == DTYPE_F32) {
+		block_pack(k, i, blob_bytes(t->data), out);
+		return 0;
+	}
+	rc = engine_alloc(en, n * sizeof(float), &room, &x, e);
+	if (rc < 0)
+		return rc;
+	rc = op_convert(k, t->dtype, blob_bytes(t->data), DTYPE_F32, x, n,
+			false);
+	block_pack(k, i, x, out);
+	blob_unref(room);
+	return rc;
+}
+
+static int to_rows(struct engine *en, const struct kernel *k, struct tensor *t,
+		   const struct images *i, void *out, struct err *e)
+{
+	size_t n = i->batch * i->channels * i->plane;
+	struct blob *room;
+	void *x;
+	int rc;
+
+	if (t->dtype == DTYPE_F32) {
+		block_unpack(k, i, blob_bytes(t->data), out);
+		return 0;
+	}
+	rc = engine_alloc(en, n * sizeof(float), &room, &x, e);
+	if (rc < 0)
+		return rc;
+	block_unpack(k, i, blob_bytes(t->data), x);
+	rc = op_convert(k, DTYPE_F32, x, t->dtype, out, n, false);
+	blob_unref(room);
+	return rc;
+}
+
 int layout_turn(struct engine *en, const struct kernel *k, struct tensor *t,
 		bool blocked, struct err *e)
 {
@@ -91,15 +137,18 @@ int layout_turn(struct engine *en, const struct kernel *k, struct tensor *t,
 	if (!t->data || (t->block > 0) == blocked)
 		return 0;
 	i = images_of(t);
-	nbytes = (blocked ? block_size(&i) : i.batch * i.channels * i.plane) *
-		 sizeof(float);
+	nbytes =
+		blocked ? block_size(&i) * sizeof(float)
+			: i.batch * i.channels * i.plane * dtype_size(t->dtype);
 	rc = engine_alloc(en, nbytes, &b, &out, e);
 	if (rc < 0)
 		return rc;
-	if (blocked)
-		block_pack(k, &i, blob_bytes(t->data), out);
-	else
-		block_unpack(k, &i, blob_bytes(t->data), out);
+	rc = blocked ? to_blocks(en, k, t, &i, out, e)
+		     : to_rows(en, k, t, &i, out, e);
+	if (rc < 0) {
+		blob_unref(b);
+		return rc;
+	}
 	blob_unref(t->data);
 	t->data = b;
 	t->block = blocked ? (uint16_t)block_lanes() : 0;

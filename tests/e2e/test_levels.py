@@ -14,26 +14,32 @@ from e2e import PROGRAM, case, main, mounted, tempdir
 from onnx_recipe import F32, I64, model, node, tensor
 
 I8 = 3
+F16 = 10
+STORED = {F32: "<f4", F16: "<f2"}
 LEVELS = ["portable", "avx2", "avx512"]
 
 
 class Net:
     """A chain of nodes with random parameters."""
 
-    def __init__(self):
+    def __init__(self, dtype=F32):
         self.rng = np.random.default_rng(5)
+        self.dtype = dtype
         self.nodes, self.tensors, self.values = [], [], []
 
     def param(self, *shape, scale=1.0, off=0.0):
         name = "p%d" % len(self.tensors)
-        data = (self.rng.standard_normal(shape) * scale + off).astype("<f4")
-        self.tensors.append(tensor(name, F32, shape, data.tobytes()))
+        data = self.rng.standard_normal(shape) * scale + off
+        return self.keep(name, shape, data)
+
+    def keep(self, name, shape, data):
+        data = data.astype(STORED[self.dtype])
+        self.tensors.append(tensor(name, self.dtype, shape, data.tobytes()))
         return name
 
     def scalar(self, v):
         name = "p%d" % len(self.tensors)
-        self.tensors.append(tensor(name, F32, [], [v]))
-        return name
+        return self.keep(name, [], np.array(v))
 
     def ints(self, *v):
         name = "p%d" % len(self.tensors)
@@ -65,9 +71,7 @@ class Net:
 
     def positive(self, n):
         name = "p%d" % len(self.tensors)
-        data = self.rng.uniform(0.5, 2, n).astype("<f4")
-        self.tensors.append(tensor(name, F32, [n], data.tobytes()))
-        return name
+        return self.keep(name, [n], self.rng.uniform(0.5, 2, n))
 
     def linear(self, x, cin, cout, residual=None):
         x = self.add("MatMul", x, self.param(cin, cout, scale=cin ** -0.5))
@@ -89,18 +93,18 @@ class Net:
 
 
 def images(net):
-    x = net.conv("x", 3, 16, 7)			   # wide
+    x = net.conv("x", 3, 16, 7)			   # few channels
     x = net.conv(x, 16, 16, 3)			   # Winograd, 4 x 4
-    x = net.conv(x, 16, 24, 5, stride=2)	   # wide, long windows
-    y = net.conv(x, 24, 72, 1, act="Clip")	   # read in place
+    x = net.conv(x, 16, 24, 5, stride=2)	   # blocks, long windows
+    y = net.conv(x, 24, 72, 1, act="Clip")	   # single elements
     y = net.conv(y, 72, 72, 3, stride=2, groups=72, act="Clip")
-    x = net.conv(y, 72, 40, 1, act="Relu")	   # columns
+    x = net.conv(y, 72, 40, 1, act="Relu")	   # single elements
     y = net.conv(x, 40, 40, 3)			   # Winograd, 2 x 2
     x = net.conv(y, 40, 40, 3, residual=x)
-    x = net.conv(x, 40, 56, 3, stride=2)	   # wide
-    x = net.conv(x, 56, 56, 3, groups=56)	   # turned planes
+    x = net.conv(x, 40, 56, 3, stride=2)	   # blocks
+    x = net.conv(x, 56, 56, 3, groups=56)	   # planes in blocks
     x = net.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2])
-    x = net.conv(x, 56, 100, 1)			   # wide, small
+    x = net.conv(x, 56, 100, 1)			   # some pixels
     return net.add("GlobalAveragePool", x)
 
 
@@ -123,17 +127,17 @@ def words(net):
     return net.linear(y, 600, 96, residual=x)
 
 
-def make(tmp):
-    net = Net()
+def make(tmp, dtype=F32):
+    net = Net(dtype)
     outputs = [images(net), words(net)]
     path = os.path.join(tmp, "net.onnx")
     with open(path, "wb") as f:
-        f.write(model(net.nodes, [("x", F32, [1, 3, 112, 104]),
-                                  ("t", F32, [10, 96])],
+        f.write(model(net.nodes, [("x", dtype, [1, 3, 112, 104]),
+                                  ("t", dtype, [10, 96])],
                       outputs, net.tensors, opset=13))
     for name, shape in ("x", (1, 3, 112, 104)), ("t", (10, 96)):
         np.save(os.path.join(tmp, name),
-                net.rng.standard_normal(shape).astype("<f4"))
+                net.rng.standard_normal(shape).astype(STORED[dtype]))
     return path, net.values, outputs
 
 
@@ -160,10 +164,9 @@ def split(data, sizes):
     return parts
 
 
-@case(mount=False)
-def the_same_bits_in_any_order():
+def compare_orders(dtype):
     with tempdir() as tmp:
-        path, values, outputs = make(tmp)
+        path, values, outputs = make(tmp, dtype)
         sizes = dict(zip(values, sizes_of(tmp, path, values)))
 
         def in_order(order, level, threads):
@@ -179,6 +182,16 @@ def the_same_bits_in_any_order():
                 got = in_order(order, level, threads)
                 for v in got:
                     assert got[v] == want[v], (level, threads, v)
+
+
+@case(mount=False)
+def the_same_bits_in_any_order():
+    compare_orders(F32)
+
+
+@case(mount=False)
+def the_same_bits_in_any_order_of_float16():
+    compare_orders(F16)
 
 
 @case(mount=False)

@@ -443,10 +443,61 @@ static void check_halves(void)
 	free(x);
 }
 
+/* Every kind of exponent, and what lies halfway between two numbers. */
+static float some_float(uint32_t i)
+{
+	uint32_t bits = i * 2654435761u;
+	float v;
+
+	if (i % 3 == 0)
+		bits = (bits & 0xffff0000u) | 0x8000u;
+	if (i % 3 == 1)
+		bits = (bits & 0xffffe000u) | 0x1000u;
+	/* Half of them where float16 is. */
+	if (i % 2)
+		bits = (bits & 0x807fffffu) | (100 + bits % 50) << 23;
+	memcpy(&v, &bits, sizeof(v));
+	return v;
+}
+
+/* Rounded in a register: as if it had been stored in 16 bits. */
+static void check_rounding(void)
+{
+	enum { N = 50000 };
+	float *x = malloc(N * sizeof(*x)), *y = malloc(N * sizeof(*y));
+	struct finish half = plain, brain = plain;
+	size_t wrong = 0;
+
+	half.round = ROUND_FLOAT16;
+	brain.round = ROUND_BFLOAT16;
+	for (uint32_t i = 0; i < N; i++)
+		x[i] = some_float(i);
+	fast_get()->finish(&half, x, y, N);
+	for (uint32_t i = 0; i < N; i++) {
+		float want = half_to_float(half_from_float(x[i]));
+
+		wrong += memcmp(&want, &y[i], sizeof(want)) != 0 &&
+			 !(isnan(want) && isnan(y[i]));
+	}
+	CHECK_INT(wrong, 0);
+	wrong = 0;
+	fast_get()->finish(&brain, x, y, N);
+	for (uint32_t i = 0; i < N; i++) {
+		float want = bf16_to_float(bf16_from_float(x[i]));
+
+		wrong += memcmp(&want, &y[i], sizeof(want)) != 0 &&
+			 !(isnan(want) && isnan(y[i]));
+	}
+	CHECK_INT(wrong, 0);
+	free(x);
+	free(y);
+}
+
 static void check_level(const char *name)
 {
 	if (!fast_force(name))
 		return;
+	check_rounding();
 	check_products();
 	check_convs();
 	if (fast_get()->from_half)
