@@ -73,7 +73,7 @@ static int fetch(struct keras_call *c, const char *what, value_id x,
 static int count(struct keras_call *c, value_id mask, struct rnn_mask *m,
 		 value_id *not_counted, struct err *e)
 {
-	value_id one, axis, v;
+	value_id one = NO_VALUE, axis, v;
 	int64_t along = 1;
 	int rc = cast(c, "mask_numbers", 7, mask, &m->numbers, e); /* int64 */
 
