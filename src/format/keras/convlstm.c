@@ -122,7 +122,7 @@ static int all_inputs(struct keras_call *c, struct conv_lstm *l, value_id *out,
 		      value_id *shape, struct err *e)
 {
 	int64_t any = -1;
-	value_id x, dims, parts[2], steps;
+	value_id x, dims, parts[2], steps = NO_VALUE;
 	int rc = time_first(c, l, &x, e);
 
 	if (rc == 0)

@@ -227,7 +227,7 @@ static int group_norm(struct keras_call *c, struct err *e)
 {
 	int64_t dims[4] = {0, -1, 0, 0};
 	struct norm w;
-	value_id in[2], shape, v;
+	value_id in[2], shape = NO_VALUE, v;
 	struct step n = {.type = "Mul", .in = in, .nin = 2};
 	int rc = find_variables(c, &w, -1, e);
 
