@@ -3,6 +3,7 @@
 
 #include <complex.h>
 #include <math.h>
+#include <string.h>
 
 /* Numbers that are worth handing to another thread. */
 #define GRAIN 512
@@ -57,6 +58,16 @@ static double measure(enum complex_op op, double re, double im)
 	}
 }
 
+/* Not CMPLX, which clang does not get from glibc. */
+static double complex join(double re, double im)
+{
+	const double parts[2] = {re, im};
+	double complex z;
+
+	memcpy(&z, parts, sizeof(z));
+	return z;
+}
+
 static void run(void *ctx, size_t begin, size_t end)
 {
 	const struct work *w = ctx;
@@ -69,7 +80,7 @@ static void run(void *ctx, size_t begin, size_t end)
 			w->out[i] = measure(w->op, re, im);
 			continue;
 		}
-		z = apply(w->op, CMPLX(re, im));
+		z = apply(w->op, join(re, im));
 		w->out[2 * i] = creal(z);
 		w->out[2 * i + 1] = cimag(z);
 	}
