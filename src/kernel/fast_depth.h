@@ -163,7 +163,8 @@ INLINE void inner_pixels(const struct depth_row *d, size_t x,
 				else
 					acc[i] = greater_vec(acc[i], v);
 			}
-			weight += k.sums && !k.is_3x3 ? LANES : 0;
+			if (k.sums && !k.is_3x3)
+				weight += LANES;
 		}
 	}
 	finish_pixels(d, x, acc, n);
