@@ -15,6 +15,7 @@ DENSE, LOGISTIC, MUL, RELU, RESHAPE = 9, 14, 18, 19, 22
 PAD, LSTM, STRIDED, SHAPE, PACK, UNPACK = 34, 44, 45, 77, 83, 88
 QUANTIZE, RESIZE_NEAREST, SPACE_TO_BATCH, BATCH_TO_SPACE = 114, 97, 38, 37
 DENSIFY, IF, WHILE, LESS, BUCKETIZE = 124, 118, 119, 58, 147
+SVDF, TRANSPOSED = 27, 67
 
 
 def compute(model, inputs, outputs, **arrays):
@@ -387,6 +388,160 @@ def models_beside_the_first():
                       tmp + "/m.tflite", "run/cli/out/%sy.npy" % which)
             assert got.returncode == 0, got.stderr
             same(np.load(io.BytesIO(got.stdout)).tolist(), want.tolist())
+
+
+def one(code, x, want, *constants, first=True, **options):
+    """An operator of x and of constants, or of these and x."""
+    m = Lite()
+    t = [m.tensor("x", x.shape, x.dtype.name)] if first else []
+    t += [m.const("c%d" % i, c) for i, c in enumerate(constants)]
+    if not first:
+        t.append(m.tensor("x", x.shape, x.dtype.name))
+    at = t[0] if first else t[-1]
+    y = m.tensor("y", want.shape, want.dtype.name)
+    m.op(code, t, [y], **options)
+    got = compute(m, [at], [y], x=x)
+    same((code, got.dtype, got.shape), (code, want.dtype, want.shape))
+    assert np.abs(got.astype("f8") - want).max() < 1e-5, (code, got, want)
+
+
+@case(mount=False)
+def operators_of_a_few_others():
+    x = RNG.standard_normal((2, 3, 4)).astype("f4")
+    n = RNG.integers(-9, 9, 7).astype("i4")
+    table = RNG.standard_normal((6, 3)).astype("f4")
+    rows = np.array([1, 5, 0], "i4")
+    one(130, x, np.broadcast_to(x, (2, 2, 3, 4)).copy(), [2, 2, 3, 4])
+    one(95, x, np.mod(x, np.float32(0.3)), np.float32(0.3))
+    one(95, n, np.mod(n, 4), np.int32(4))
+    one(7, rows, table[rows], table)
+    one(94, np.float32(2.5), np.full((2, 3), 2.5, "f4"), [2, 3], first=False)
+    one(110, x, np.int32(3))
+    one(93, x, x * 0)
+    one(93, n, n * 0)
+    one(152, x, np.clip(x, 0, 1))
+    one(91, x > 1, (x > 1).any(1), [1], field0=("b", 0))
+    one(140, x > -1, (x > -1).all((0, 2), keepdims=True), [0, 2],
+        field0=("b", 1))
+    one(60, x, np.pad(x, ((1, 0), (0, 2), (0, 0)), constant_values=7),
+        [[1, 0], [0, 2], [0, 0]], np.float32(7))
+
+
+@case(mount=False)
+def operators_that_look_at_places():
+    x = RNG.standard_normal((2, 3, 4)).astype("f4")
+    sums = np.cumsum(x[:, ::-1], 1)[:, ::-1]
+    one(128, x, sums - x, np.int32(1), field0=("b", 1), field1=("b", 1))
+    one(85, np.array([1, -1, 3], "i4"),
+        np.array([[-1, 2, -1, -1], [-1] * 4, [-1, -1, -1, 2]], "f4"),
+        np.int32(4), np.float32(2), np.float32(-1), field0=("i", -1))
+    turned = x.copy()
+    turned[1, :3] = x[1, 2::-1]
+    one(112, x, turned, np.array([1, 3], "i4"), field0=("i", 1),
+        field1=("i", 0))
+    m = Lite()
+    t = [m.const("at", [[1], [3], [1]]), m.tensor("x", (3,)),
+         m.const("size", [5]), m.tensor("y", (5,))]
+    m.op(122, t[:3], t[3:])
+    got = compute(m, [1], [3], x=np.array([1, 2, 3], "f4"))
+    same(got.tolist(), [0, 4, 0, 2, 0])
+    image = RNG.standard_normal((1, 2, 3, 6)).astype("f4")
+    square = np.pad(image ** 2, ((0, 0),) * 3 + ((2, 2),))
+    near = sum(square[..., i:i + 6] for i in range(5))
+    one(13, image, image / (1.5 + 0.3 * near) ** 0.75, field0=("i", 2),
+        field1=("f", 1.5), field2=("f", 0.3), field3=("f", 0.75))
+    m = Lite()
+    t = [m.tensor("x", (2, 3, 4)), m.const("k", np.int32(2)),
+         m.tensor("v", (2, 3, 2)), m.tensor("y", (2, 3, 2), "int32")]
+    m.op(48, t[:2], t[2:])
+    same(compute(m, [0], t[2:], x=x).tolist(),
+         np.argsort(-x, -1)[..., :2].tolist())
+
+
+def filters(x, feature, time, bias, rank):
+    """The newest result counts; what came before it was zeros."""
+    made = (x @ feature.T) * time[:, -1]
+    return made.reshape(len(x), -1, rank).sum(-1) + bias
+
+
+@case(mount=False)
+def filters_in_time():
+    x = RNG.standard_normal((2, 5)).astype("f4")
+    feature = RNG.standard_normal((6, 5)).astype("f4")
+    time = RNG.standard_normal((6, 3)).astype("f4")
+    bias = RNG.standard_normal(3).astype("f4")
+    m = Lite()
+    t = [m.tensor("x", x.shape), m.const("f", feature), m.const("t", time),
+         m.const("b", bias), m.tensor("state", (2, 18), variable=True),
+         m.tensor("y", (2, 3))]
+    m.op(SVDF, t[:5], t[5:], field0=("i", 2), field1=("b", 1))
+    want = np.maximum(filters(x, feature, time, bias, 2), 0)
+    assert np.abs(compute(m, [0], [5], x=x) - want).max() < 1e-5
+
+
+@case(mount=False)
+def filters_in_time_of_integers():
+    x, feature = integers(2, 5), integers(6, 5)
+    time = RNG.integers(-30000, 30000, (6, 3)).astype("i2")
+    bias = RNG.integers(-3000, 3000, 6).astype("i4")
+    m = Lite()
+    t = [m.tensor("x", x.shape, "int8", scale=0.05, zero=3),
+         m.const("f", feature, scale=0.02), m.const("t", time, scale=1e-4),
+         m.const("b", bias, scale=1e-6),
+         m.tensor("state", (2, 18), "int16", scale=0.01, variable=True),
+         m.tensor("y", (2, 6), "int8", scale=0.3, zero=-20)]
+    m.op(SVDF, t[:5], t[5:], field0=("i", 1), field1=("b", 1))
+    kept = np.rint((x.astype(int) - 3) @ feature.T.astype(int) * 0.1)
+    sums = kept * time[:, -1].astype(int) + bias
+    at_most_one_apart(compute(m, [0], [5], x=x),
+                      quantise(sums * 1e-6, 0.3, -20))
+
+
+@case(mount=False)
+def lstm_of_integers():
+    x = integers(1, 4, 3)
+    w, r = ([integers(2, n) for _ in range(4)] for n in (3, 2))
+    b = [RNG.integers(-900, 900, 2).astype("i4") for _ in range(4)]
+    m = Lite()
+    m.tensor("x", x.shape, "int8", scale=0.02, zero=-5)
+    inputs = [0] + [m.const("w%d" % i, a, scale=0.01)
+                    for i, a in enumerate(w)]
+    inputs += [m.const("r%d" % i, a, scale=0.02)
+               for i, a in enumerate(r)] + [-1] * 3
+    inputs += [m.const("b%d" % i, a, scale=2e-4)
+               for i, a in enumerate(b)] + [-1, -1]
+    inputs += [m.tensor("h", (1, 2), "int8", scale=1 / 128, variable=True),
+               m.tensor("c", (1, 2), "int16", scale=2 ** -11,
+                        variable=True)] + [-1] * 4
+    y = m.tensor("y", (1, 4, 2), "int8", scale=1 / 128)
+    m.op(LSTM, inputs, [y], field0=("b", 4))
+    got = compute(m, [0], [y], x=x)
+    h = c = np.zeros(2)
+    want = []
+    for t in range(4):
+        i, f, g, o = (w[k] * 0.01 @ ((x[0, t].astype(int) + 5) * 0.02)
+                      + r[k] * 0.02 @ h + b[k] * 2e-4 for k in range(4))
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        want.append(h)
+    at_most_one_apart(got[0], quantise(np.array(want), 1 / 128, 0))
+
+
+@case(mount=False)
+def transposed_convolution_of_integers():
+    x, w = integers(1, 3, 3, 2), integers(4, 2, 2, 2)
+    scales = np.array([0.01, 0.02, 0.03, 0.04], "f4")
+    b = RNG.integers(-500, 500, 4).astype("i4")
+    m = Lite()
+    t = [m.const("shape", [1, 6, 6, 4]), m.const("w", w, scale=scales),
+         m.tensor("x", x.shape, "int8", scale=0.1, zero=4),
+         m.const("b", b, scale=scales * 0.1),
+         m.tensor("y", (1, 6, 6, 4), "int8", scale=0.7, zero=9)]
+    m.op(TRANSPOSED, t[:4], t[4:], field0=("b", 1), field1=("i", 2),
+         field2=("i", 2))
+    sums = np.einsum("nhwc,oijc->nhiwjo", x.astype(int) - 4, w.astype(int))
+    want = (sums.reshape(1, 6, 6, 4) + b) * scales * 0.1
+    at_most_one_apart(compute(m, [2], [4], x=x), quantise(want, 0.7, 9))
 
 
 @case(mount=False)

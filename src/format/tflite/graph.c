@@ -284,6 +284,19 @@ static int add_operator(struct tflite_graph *g, const struct flatbuf_table *op,
 	return rc < 0 ? rc : tflite_check(t, e);
 }
 
+/* As the runtime does it: zeros, which of int8 are the zero point. */
+static int first_byte(struct tflite *t, const struct tflite_tensor *x,
+		      uint8_t *out, struct err *e)
+{
+	struct tflite_quantization q = {0};
+	int rc = x->nscales > 0 ? tflite_quantization(t, x, &q, e) : 0;
+
+	*out = 0;
+	if (rc == 0 && q.n > 0 && x->type.dtype == DTYPE_I8)
+		*out = (uint8_t)q.zero_point[0];
+	return rc;
+}
+
 /* A state that nobody hands in begins with zeros. */
 static int add_state(struct tflite_graph *g, struct tflite_tensor *x,
 		     struct err *e)
@@ -300,6 +313,7 @@ static int add_state(struct tflite_graph *g, struct tflite_tensor *x,
 			 .attrs = &a,
 			 .nattrs = 1};
 	uint64_t nbytes;
+	uint8_t byte;
 	int rc;
 
 	if (!zeros)
@@ -308,9 +322,11 @@ static int add_state(struct tflite_graph *g, struct tflite_tensor *x,
 	if (!tensor_nbytes(&x->type, &nbytes) || nbytes > STATE_MAX)
 		return 0;
 	rc = place(g, x->name, type, &at.module, e);
+	if (rc == 0)
+		rc = first_byte(g->t, x, &byte, e);
 	if (rc < 0)
 		return rc;
-	zeros->data = blob_repeat("", 1, nbytes);
+	zeros->data = blob_repeat(&byte, 1, nbytes);
 	rc = zeros->data ? steps_node(&at, &s, e) : err_nomem(e, nbytes);
 	if (rc < 0)
 		tensor_drop(zeros);

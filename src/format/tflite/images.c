@@ -164,39 +164,48 @@ static bool find_cut(bool is_same, int64_t in, int64_t out, int64_t kernel,
 	return true;
 }
 
+struct transposed {
+	int64_t strides[2], pads[4], more[2];
+};
+
 /* Inputs: the shape of the result, the kernel, the image, perhaps a bias. */
-int tflite_make_conv_transpose(struct tflite_make *k, struct err *e)
+static bool read_transposed(struct tflite_make *k, struct transposed *t)
 {
 	const struct shape *kernel = tflite_extents(k, 1, 4);
 	const struct tensor *x =
 		k->nin > 2 ? tflite_type(k, k->given[2]) : NULL;
 	bool is_same = tflite_option(k, 0, 1, 0) == 0;
-	int64_t strides[] = {tflite_option(k, 2, 4, 1),
-			     tflite_option(k, 1, 4, 1)};
-	int64_t out[TFLITE_INTS_MAX], pads[4], more[2];
-	int64_t activation = tflite_option(k, 3, 1, 0);
+	int64_t out[TFLITE_INTS_MAX];
+	size_t n;
+
+	t->strides[0] = tflite_option(k, 2, 4, 1);
+	t->strides[1] = tflite_option(k, 1, 4, 1);
+	if (!kernel || !x || x->shape.rank != 4 || k->nin > 4 ||
+	    !tflite_ints(k, 0, out, &n) || n != 4 ||
+	    !tflite_can_activate(tflite_option(k, 3, 1, 0)))
+		return false;
+	for (int i = 0; i < 2; i++)
+		if (!find_cut(is_same, x->shape.dims[1 + i], out[1 + i],
+			      kernel->dims[1 + i], t->strides[i], &t->pads[i],
+			      &t->pads[2 + i], &t->more[i]))
+			return false;
+	return true;
+}
+
+static int transpose_floats(struct tflite_make *k, const struct transposed *t,
+			    struct err *e)
+{
 	struct attr a[3];
 	struct step s = {
 		.type = "ConvTranspose", .nin = 2, .attrs = a, .nattrs = 3};
-	value_id in[3];
-	size_t n;
-	int rc;
+	value_id in[3] = {k->in[2], NO_VALUE, NO_VALUE};
+	int rc = attr_set_ints(&k->at, "strides", t->strides, 2, &a[0], e);
 
-	if (!kernel || k->at.g->values[k->in[1]].dtype != DTYPE_F32 || !x ||
-	    x->shape.rank != 4 || !tflite_ints(k, 0, out, &n) || n != 4 ||
-	    !tflite_can_activate(activation))
-		return 0;
-	for (int i = 0; i < 2; i++)
-		if (!find_cut(is_same, x->shape.dims[1 + i], out[1 + i],
-			      kernel->dims[1 + i], strides[i], &pads[i],
-			      &pads[2 + i], &more[i]))
-			return 0;
-	rc = attr_set_ints(&k->at, "strides", strides, 2, &a[0], e);
 	if (rc == 0)
-		rc = attr_set_ints(&k->at, "pads", pads, 4, &a[1], e);
+		rc = attr_set_ints(&k->at, "pads", t->pads, 4, &a[1], e);
 	if (rc == 0)
-		rc = attr_set_ints(&k->at, "output_padding", more, 2, &a[2], e);
-	in[0] = k->in[2];
+		rc = attr_set_ints(&k->at, "output_padding", t->more, 2, &a[2],
+				   e);
 	/* [out, h, w, in] → [in, out, h, w] */
 	if (rc == 0)
 		rc = tflite_turn(k, "kernel_to_nchw", deep_kernel, 4, k->in[1],
@@ -205,7 +214,40 @@ int tflite_make_conv_transpose(struct tflite_make *k, struct err *e)
 		in[2] = k->in[3];
 		s.nin = 3;
 	}
-	return rc < 0 ? rc : compute(k, &s, in, activation, e);
+	return rc < 0 ? rc : compute(k, &s, in, tflite_option(k, 3, 1, 0), e);
+}
+
+/* Of integers, with the numbers that they stand for. */
+int tflite_make_conv_transpose(struct tflite_make *k, struct err *e)
+{
+	static const char *const names[] = {"shape", "kernel", "image", "bias"};
+	struct tflite_make inner = *k;
+	struct transposed t;
+	value_id in[4], real;
+	float scale;
+	int rc;
+
+	if (!read_transposed(k, &t))
+		return 0;
+	if (!tflite_is_quantized(k, k->given[2]))
+		return k->at.g->values[k->in[1]].dtype == DTYPE_F32
+			       ? transpose_floats(k, &t, e)
+			       : 0;
+	if (!tflite_scale(k, k->out[0], &scale) ||
+	    !tflite_scale(k, k->given[2], &scale) ||
+	    !tflite_is_quantized(k, k->given[1]) ||
+	    (tflite_has(k, 3) && !tflite_has_scale(k, k->given[3])))
+		return 0;
+	rc = steps_value(&k->at, "real", &real, e);
+	memcpy(in, k->given, k->nin * sizeof(*in));
+	for (uint32_t i = 1; rc == 0 && i < k->nin; i++)
+		if (tflite_has(k, i))
+			rc = tflite_real(k, names[i], k->given[i], &in[i], e);
+	inner.in = in;
+	inner.out = &real;
+	if (rc == 0)
+		rc = transpose_floats(&inner, &t, e);
+	return rc <= 0 ? rc : tflite_quantized(k, real, false, e);
 }
 
 /* ---- pooling ---- */

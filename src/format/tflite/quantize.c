@@ -50,6 +50,13 @@ bool tflite_is_quantized(const struct tflite_make *k, value_id v)
 	return x && is_integer(x->type.dtype) && x->nscales > 0;
 }
 
+bool tflite_has_scale(const struct tflite_make *k, value_id v)
+{
+	const struct tflite_tensor *x = tensor_of(k, v);
+
+	return x && x->nscales > 0;
+}
+
 bool tflite_one_scale(const struct tflite_make *k, value_id v)
 {
 	const struct tflite_tensor *x = tensor_of(k, v);
@@ -456,17 +463,107 @@ int tflite_wrap(struct tflite_make *k, enum tflite_handling how,
 	return last_quantize(k, real, false, e);
 }
 
+/* ---- for operators that see to it themselves ---- */
+
+int tflite_centered(struct tflite_make *k, const char *what, value_id v,
+		    value_id *out, struct err *e)
+{
+	return tflite_is_quantized(k, v) ? to_floats(k, what, v, true, out, e)
+					 : cast(k, what, v, out, e);
+}
+
+int64_t tflite_zero_point(const struct tflite_make *k, value_id v)
+{
+	struct tflite_quantization q;
+
+	return find(k, v, &q, NULL) == 0 && q.n == 1 ? q.zero_point[0] : 0;
+}
+
+bool tflite_scale(const struct tflite_make *k, value_id v, float *out)
+{
+	struct tflite_quantization q;
+
+	if (find(k, v, &q, NULL) < 0 || q.n != 1 || !(q.scale[0] > 0) ||
+	    q.scale[0] > 1e30f)
+		return false;
+	*out = q.scale[0];
+	return true;
+}
+
+int tflite_real(struct tflite_make *k, const char *what, value_id v,
+		value_id *out, struct err *e)
+{
+	const char *scaled = join(k, what, "scaled");
+	const char *name = join(k, what, "factor");
+	struct tflite_quantization q;
+	value_id factor;
+	int rc = scaled && name ? 0 : err_nomem(e, 0);
+
+	if (rc == 0 && tflite_is_quantized(k, v))
+		return to_floats(k, what, v, false, out, e);
+	/* A bias has a scale, or one for each channel, and zero is zero. */
+	if (rc == 0)
+		rc = find(k, v, &q, e);
+	if (rc == 0 && q.n == 0)
+		return err_set(e, EINVAL, "a bias without a scale");
+	if (rc == 0)
+		rc = cast(k, what, v, &v, e);
+	if (rc == 0)
+		rc = scales(k, name, &q, false, &factor, e);
+	return rc < 0 ? rc
+		      : steps_make(&k->at, scaled, "Mul", v, factor, out, e);
+}
+
+int tflite_quantized(struct tflite_make *k, value_id v, bool is_unit,
+		     struct err *e)
+{
+	return last_quantize(k, v, is_unit, e);
+}
+
+/* ONNX has no quantised integers of 32 bits. */
+static int quantize_wide(struct tflite_make *k, value_id v, struct err *e)
+{
+	struct attr to = attr_set_int("to", 6); /* int32 */
+	struct step s = {.what = "quantized",
+			 .type = "Cast",
+			 .in = &v,
+			 .nin = 1,
+			 .attrs = &to,
+			 .nattrs = 1};
+	value_id scale, zero;
+	float number;
+	int rc;
+
+	if (!tflite_scale(k, k->out[0], &number))
+		return 0;
+	rc = steps_float(&k->at, "output_scale", number, &scale, e);
+	if (rc == 0)
+		rc = steps_float(&k->at, "output_zero_point",
+				 (float)tflite_zero_point(k, k->out[0]), &zero,
+				 e);
+	if (rc == 0)
+		rc = steps_make(&k->at, "units", "Div", v, scale, &v, e);
+	if (rc == 0)
+		rc = steps_make(&k->at, "rounded", "Round", v, NO_VALUE, &v, e);
+	if (rc == 0)
+		rc = steps_make(&k->at, "shifted", "Add", v, zero, &v, e);
+	return rc < 0 ? rc : tflite_finish(k, &s, TFLITE_NONE, e);
+}
+
 int tflite_make_quantize(struct tflite_make *k, struct err *e)
 {
+	bool is_wide = k->at.g->values[k->out[0]].dtype == DTYPE_I32;
 	value_id v = k->in[0];
 	int rc = 0;
 
-	if (k->nin != 1 || !tflite_is_quantized(k, k->out[0]) ||
-	    !can_wrap(k, HANDLE_FLOAT, 1))
+	if (k->nin != 1 || !can_wrap(k, HANDLE_FLOAT, 1) ||
+	    (!is_wide && !tflite_is_quantized(k, k->out[0])))
 		return 0;
 	if (tflite_is_quantized(k, v))
 		rc = tflite_dequantize(k, "real", v, &v, e);
-	return rc < 0 ? rc : last_quantize(k, v, false, e);
+	if (rc < 0)
+		return rc;
+	return is_wide ? quantize_wide(k, v, e) : last_quantize(k, v, false, e);
 }
 
 int tflite_make_dequantize(struct tflite_make *k, struct err *e)

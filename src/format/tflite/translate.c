@@ -394,6 +394,7 @@ static const struct {
 	{"SPACE_TO_DEPTH", tflite_make_depth_space, HANDLE_MOVE, 1},
 	{"SQUARE", make_square, HANDLE_FLOAT, 0},
 	{"SQUARED_DIFFERENCE", make_square, HANDLE_FLOAT, 0},
+	{"SVDF", tflite_make_svdf, HANDLE_OWN, 0},
 	{"TRANSPOSE_CONV", tflite_make_conv_transpose, HANDLE_OWN, 0},
 	{"UNIDIRECTIONAL_SEQUENCE_LSTM", tflite_make_lstm, HANDLE_OWN, 0},
 	{"WHILE", tflite_make_while, HANDLE_OWN, 0},
@@ -411,5 +412,7 @@ int tflite_translate(struct tflite_make *k, struct err *e)
 			return tflite_wrap(k, makers[i].how, makers[i].nvalues,
 					   makers[i].make, e);
 	rc = tflite_make_array(k, e);
+	if (rc == 0)
+		rc = tflite_make_more(k, e);
 	return rc ? rc : tflite_wrap(k, HANDLE_FLOAT, 0, make_same, e);
 }

@@ -7,8 +7,11 @@
  *	quantize.c	quantised values around operators on floats
  *	dynamic.c	floats by integers
  *	images.c	convolution, pooling, resizing
- *	matrices.c	products and recurrent layers
+ *	matrices.c	products
+ *	lstm.c		LSTM
+ *	svdf.c		SVDF
  *	arrays.c	operators that move numbers
+ *	more.c		operators that are a few of ONNX's
  *	control.c	operators that run other subgraphs
  */
 #ifndef FORMAT_TFLITE_TRANSLATE_H
@@ -101,11 +104,25 @@ int tflite_wrap(struct tflite_make *k, enum tflite_handling how,
 		uint32_t nvalues, tflite_maker make, struct err *e);
 /* True for a value of integers that stand for others. */
 bool tflite_is_quantized(const struct tflite_make *k, value_id v);
+bool tflite_has_scale(const struct tflite_make *k, value_id v);
 bool tflite_one_scale(const struct tflite_make *k, value_id v);
 bool tflite_same_scale(const struct tflite_make *k, value_id a, value_id b);
 /* The numbers that a constant stands for. */
 int tflite_dequantize(struct tflite_make *k, const char *what, value_id v,
 		      value_id *out, struct err *e);
+/* The distance from the zero point, as floats; other integers as they are. */
+int tflite_centered(struct tflite_make *k, const char *what, value_id v,
+		    value_id *out, struct err *e);
+/* The numbers they stand for; a bias of int32, too. */
+int tflite_real(struct tflite_make *k, const char *what, value_id v,
+		value_id *out, struct err *e);
+/* False unless there is one, and it can be divided by. */
+bool tflite_scale(const struct tflite_make *k, value_id v, float *out);
+/* 0 where there is none, or one for each channel. */
+int64_t tflite_zero_point(const struct tflite_make *k, value_id v);
+/* The output from numbers, or from units of its scale.  1 or an error. */
+int tflite_quantized(struct tflite_make *k, value_id v, bool is_unit,
+		     struct err *e);
 int tflite_make_quantize(struct tflite_make *k, struct err *e);
 int tflite_make_dequantize(struct tflite_make *k, struct err *e);
 /* True for floats by a kernel of integers. */
@@ -132,8 +149,10 @@ int tflite_make_space_batch(struct tflite_make *k, struct err *e);
 int tflite_make_dense(struct tflite_make *k, struct err *e);
 int tflite_make_product(struct tflite_make *k, struct err *e);
 int tflite_make_lstm(struct tflite_make *k, struct err *e);
+int tflite_make_svdf(struct tflite_make *k, struct err *e);
 int tflite_make_if(struct tflite_make *k, struct err *e);
 int tflite_make_while(struct tflite_make *k, struct err *e);
 int tflite_make_array(struct tflite_make *k, struct err *e);
+int tflite_make_more(struct tflite_make *k, struct err *e);
 
 #endif
