@@ -174,12 +174,13 @@ double flexbuf_float(const struct flexbuf *v)
 
 const char *flexbuf_string(const struct flexbuf *v, size_t *len)
 {
-	const char *p = (const char *)v->p + v->pos;
+	const char *p;
 	uint64_t n;
 
 	*len = 0;
 	if (flexbuf_kind(v) != FLEXBUF_STRING || v->pos >= v->len)
 		return "";
+	p = (const char *)v->p + v->pos;
 	if (v->type == TYPE_KEY) {
 		const char *end = memchr(p, 0, v->len - (size_t)v->pos);
 

@@ -133,6 +133,105 @@ def darknet_in_parts():
         assert ".cfg" in why_not(tmp + "/b.weights")
 
 
+RUN = """[net]
+width=8
+height=6
+channels=3
+[convolutional]
+batch_normalize=1
+filters=4
+size=3
+stride=2
+pad=1
+activation=leaky
+[convolutional]
+filters=4
+groups=2
+size=1
+activation=linear
+[shortcut]
+from=-2
+activation=relu
+[route]
+layers=-1,0
+[maxpool]
+size=2
+stride=2
+[upsample]
+stride=2
+[route]
+layers=-1
+groups=2
+group_id=1
+[convolutional]
+filters=6
+size=1
+activation=logistic
+[yolo]
+mask=0
+classes=1
+scale_x_y=1.5
+"""
+
+
+def conv(x, w, stride=1, pad=0, groups=1):
+    x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    k, step = w.shape[2], x.shape[1] // groups
+    oh, ow = ((n - k) // stride + 1 for n in x.shape[2:])
+    y = np.zeros((len(x), len(w), oh, ow))
+    for o in range(len(w)):
+        part = x[:, o * groups // len(w) * step:][:, :step]
+        for i in range(oh):
+            for j in range(ow):
+                at = part[:, :, i * stride:i * stride + k,
+                          j * stride:j * stride + k]
+                y[:, o, i, j] = (at * w[o]).sum((1, 2, 3))
+    return y
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@case(mount=False)
+def darknet_running():
+    parts = [("bias", 4), ("scales", 4), ("mean", 4), ("variance", 4),
+             ("w0", (4, 3, 3, 3)), ("b1", 4), ("w1", (4, 2, 1, 1)),
+             ("b7", 6), ("w7", (6, 4, 1, 1))]
+    p = {k: RNG.standard_normal(s).astype("f4") for k, s in parts}
+    p["variance"] = np.abs(p["variance"]) + 1
+    x = RNG.standard_normal((2, 3, 6, 8)).astype("f4")
+
+    def each(name):
+        return p[name][:, None, None]
+    a = (conv(x, p["w0"], 2, 1) - each("mean")) / np.sqrt(each("variance"))
+    a = a * each("scales") + each("bias")
+    a = np.where(a > 0, a, 0.1 * a)
+    b = np.maximum(conv(a, p["w1"], groups=2) + each("b1") + a, 0)
+    c = np.pad(np.concatenate([b, a], 1), ((0, 0), (0, 0), (0, 1), (0, 1)),
+               constant_values=-np.inf)
+    c = np.stack([c[:, :, i:i + 3:2, j:j + 4:2] for i in (0, 1)
+                  for j in (0, 1)]).max(0)
+    d = sigmoid(conv(c.repeat(2, 2).repeat(2, 3)[:, 4:], p["w7"])
+                + each("b7"))
+    want = sigmoid(d)
+    want[:, :2] = want[:, :2] * 1.5 - 0.25
+    want[:, 2:4] = d[:, 2:4]
+    with tempdir() as tmp:
+        put(tmp, "a.cfg", RUN)
+        put(tmp, "a.weights", struct.pack("<3iq", 0, 2, 5, 0) + b"".join(
+            v.tobytes() for v in p.values()))
+        np.save(tmp + "/x.npy", x)
+        for layer, y in (("layer_0", a), ("layer_2", b), ("layer_7", d),
+                         ("layer_8", want)):
+            got = run("--in", "data=%s/x.npy" % tmp, "--cat", tmp + "/a.cfg",
+                      "run/cli/values/%s.npy" % layer)
+            assert got.returncode == 0, got.stderr
+            got = np.load(io.BytesIO(got.stdout))
+            same((layer, got.shape), (layer, y.shape))
+            assert np.abs(got - y).max() < 1e-4, (layer, got - y)
+
+
 @case(mount=False)
 def darknet_that_is_damaged():
     for text in ("[net]\n[convolutional]\nfilters=-1\n",

@@ -15,6 +15,7 @@
 #include "modelfs/source.h"
 #include "modelfs/text.h"
 
+#include "format/darknet/graph.h"
 #include "format/formats.h"
 
 #define CFG_MAX ((uint64_t)4 << 20)
@@ -30,7 +31,9 @@ struct reading {
 	struct model *m;
 	struct source *weights;
 	uint64_t off, end;
-	int missing; /* the errno of weights that are not there */
+	int missing;		  /* the errno of weights that are not there */
+	struct darknet_call call; /* of the layer being read */
+	value_id *outs;		  /* of all layers; in the arena */
 };
 
 /* ---- which files ---- */
@@ -104,11 +107,36 @@ static int take(struct reading *r, uint64_t nbytes, struct blob **out,
 	return rc;
 }
 
+/* What the nodes of the layer may ask for. */
+static int add_weight(struct reading *r, const struct darknet_part *p,
+		      const char *full, struct param *made, struct err *e)
+{
+	struct darknet_call *c = &r->call;
+	char dotted[160];
+	value_id v;
+	int rc;
+
+	/* With a '/' the layer's own value could not be called "layer_0". */
+	snprintf(dotted, sizeof(dotted), "%s", full);
+	for (char *at = strchr(dotted, '/'); at; at = strchr(at, '/'))
+		*at = '.';
+	rc = graph_value(r->m->graph, dotted, strlen(dotted), &v, e);
+	if (rc < 0)
+		return rc;
+	r->m->graph->values[v].param = made;
+	if (!p->layer && c->nweights < DARKNET_PARTS_MAX) {
+		c->names[c->nweights] = p->name;
+		c->weights[c->nweights++] = v;
+	}
+	return 0;
+}
+
 static int add_param(struct reading *r, struct module *mod,
 		     const struct darknet_part *p, const char *full,
 		     struct err *e)
 {
 	struct param_spec spec = {.module = mod};
+	struct param *made;
 	uint64_t nbytes;
 	int rc = shape_set(&spec.tensor.shape, p->dims, p->rank, e);
 
@@ -122,7 +150,9 @@ static int add_param(struct reading *r, struct module *mod,
 	if (!tensor_nbytes(&spec.tensor, &nbytes))
 		return err_set(e, EINVAL, "%s is too large", full);
 	rc = take(r, nbytes, &spec.tensor.data, e);
-	return rc < 0 ? rc : model_param(r->m, &spec, NULL, e);
+	if (rc == 0)
+		rc = model_param(r->m, &spec, &made, e);
+	return rc < 0 ? rc : add_weight(r, p, full, made, e);
 }
 
 static int add_part(struct reading *r, struct module *mod, const char *path,
@@ -152,9 +182,60 @@ static int add_attrs(struct model *m, struct module *mod,
 	return rc < 0 ? err_nomem(e, 0) : 0;
 }
 
+/* The nodes, and the value "layer_3" that they make. */
+static int add_call(struct reading *r, const struct darknet_net *net,
+		    const struct darknet_layer *l, struct module *mod,
+		    uint32_t number, struct err *e)
+{
+	/* The layer is among those that there are already. */
+	struct darknet_net before = *net;
+	struct darknet_call *c = &r->call;
+	struct tensor t = {.dtype = DTYPE_F32};
+	char name[32];
+	int rc;
+
+	snprintf(name, sizeof(name), "layer_%u", number);
+	before.nlayers = number;
+	c->at = (struct steps){r->m, r->m->graph, {name, strlen(name)}, mod};
+	c->net = &before;
+	c->l = l;
+	c->outs = r->outs + 1;
+	c->in = r->outs[number];
+	rc = graph_value(r->m->graph, name, strlen(name), &c->out, e);
+	r->outs[number + 1] = c->out;
+	t.shape = shape_of(4, (const int64_t[]){DIM_UNKNOWN, l->out_c, l->out_h,
+						l->out_w});
+	if (rc == 0)
+		rc = graph_declare(r->m->graph, c->out, &t, NULL, e);
+	return rc < 0 ? rc : darknet_nodes(c, number + 2 == net->cfg->n, e);
+}
+
+/* What goes into the first layer: batch, channels, height, width. */
+static int begin_graph(struct reading *r, const struct darknet_net *net,
+		       struct err *e)
+{
+	const int64_t *dims = net->outs[-1];
+	struct tensor t = {.dtype = DTYPE_F32};
+	value_id v;
+	int rc;
+
+	t.shape = shape_of(
+		4, (const int64_t[]){DIM_UNKNOWN, dims[2], dims[1], dims[0]});
+	r->m->graph = graph_new(r->m->arena, NULL, "");
+	r->outs = arena_array(r->m->arena, net->cfg->n + 1u, sizeof(*r->outs));
+	if (!r->m->graph || !r->outs)
+		return err_nomem(e, net->cfg->n * sizeof(*r->outs));
+	rc = graph_value(r->m->graph, "data", 4, &v, e);
+	if (rc == 0)
+		rc = graph_input(r->m->graph, v, e);
+	r->outs[0] = v;
+	return rc < 0 ? rc : graph_declare(r->m->graph, v, &t, NULL, e);
+}
+
 /* "layer_3/convolutional" */
-static int add_layer(struct reading *r, const struct darknet_layer *l,
-		     uint32_t number, struct err *e)
+static int add_layer(struct reading *r, const struct darknet_net *net,
+		     const struct darknet_layer *l, uint32_t number,
+		     struct err *e)
 {
 	char path[128];
 	struct module *mod;
@@ -171,8 +252,11 @@ static int add_layer(struct reading *r, const struct darknet_layer *l,
 	/* A file may hold the first layers alone. */
 	if (rc == 0 && !r->missing && r->off == r->end && l->nparts > 0)
 		r->missing = ENODATA;
+	r->call.nweights = 0;
 	for (uint32_t i = 0; rc == 0 && i < l->nparts; i++)
 		rc = add_part(r, mod, path, &l->parts[i], e);
+	if (rc == 0)
+		rc = add_call(r, net, l, mod, number, e);
 	return rc < 0 ? err_wrap(e, "layer %u", number) : 0;
 }
 
@@ -184,12 +268,14 @@ static int add_layers(struct reading *r, const struct darknet_cfg *cfg,
 	int rc = l ? darknet_begin(r->m->arena, cfg, &net, e)
 		   : err_nomem(e, sizeof(*l));
 
+	if (rc == 0)
+		rc = begin_graph(r, &net, e);
 	while (rc == 0 && net.nlayers + 1 < cfg->n) {
 		uint32_t number = net.nlayers;
 
 		rc = darknet_next(&net, l, e);
 		if (rc == 0)
-			rc = add_layer(r, l, number, e);
+			rc = add_layer(r, &net, l, number, e);
 	}
 	if (rc == 0 && !r->missing && r->off != r->end)
 		rc = err_set(e, EINVAL, "%llu bytes of weights of no layer",

@@ -7,6 +7,7 @@
  *	darknet.c	which files, probe, parameters
  *	cfg.c		the sections of the text
  *	layers.c	extents, and how many numbers each layer has
+ *	graph.c		what it computes
  */
 #ifndef FORMAT_DARKNET_DARKNET_H
 #define FORMAT_DARKNET_DARKNET_H
