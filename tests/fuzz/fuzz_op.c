@@ -83,6 +83,7 @@ static const struct op *take_op(struct bytes *b)
 
 /* ---- attributes ---- */
 static const char *const names[] = {
+	"DstT",
 	"K",
 	"N",
 	"activation",
@@ -99,6 +100,7 @@ static const char *const names[] = {
 	"axis",
 	"batch_axis",
 	"batch_dims",
+	"begin_mask",
 	"beta",
 	"bias",
 	"bits",
@@ -111,20 +113,27 @@ static const char *const names[] = {
 	"coordinate_transformation_mode",
 	"count_include_pad",
 	"cubic_coeff_a",
+	"dct_coefficient_count",
 	"delimiter",
+	"desired_channels",
+	"desired_samples",
 	"detect_negative",
 	"detect_positive",
 	"dilations",
 	"direction",
 	"do_rotary",
 	"dtype",
+	"element_dtype",
+	"ellipsis_mask",
 	"end",
+	"end_mask",
 	"ends",
 	"epsilon",
 	"equation",
 	"exclude_outside",
 	"exclusive",
 	"extrapolation_value",
+	"filterbank_channel_count",
 	"fmod",
 	"group",
 	"height_scale",
@@ -144,6 +153,8 @@ static const char *const names[] = {
 	"layout",
 	"linear_before_reset",
 	"local_window_size",
+	"lower_frequency_limit",
+	"magnitude_squared",
 	"mask_filter_value",
 	"max",
 	"max_gram_length",
@@ -153,11 +164,15 @@ static const char *const names[] = {
 	"min_gram_length",
 	"mode",
 	"momentum",
+	"narrow_range",
 	"nearest_mode",
 	"new_axis",
+	"new_axis_mask",
 	"ngram_counts",
 	"ngram_indexes",
 	"noop_with_empty_axes",
+	"num_bits",
+	"num_elements",
 	"num_groups",
 	"num_heads",
 	"num_outputs",
@@ -197,6 +212,7 @@ static const char *const names[] = {
 	"seed",
 	"select_last_index",
 	"shape",
+	"shrink_axis_mask",
 	"size",
 	"sizes",
 	"smooth_softmax",
@@ -210,6 +226,7 @@ static const char *const names[] = {
 	"steps",
 	"stopwords",
 	"storage_order",
+	"stride",
 	"strides",
 	"time_axis",
 	"to",
@@ -221,8 +238,10 @@ static const char *const names[] = {
 	"unidirectional",
 	"update_rule",
 	"upper",
+	"upper_frequency_limit",
 	"weights",
 	"width_scale",
+	"window_size",
 };
 
 static const char *const words[] = {
@@ -234,6 +253,7 @@ static const char *const words[] = {
 	"circular", "delta", "linear", "gated", "silu", "tanh", "reflection",
 	"border", "ij,jk->ik", "...ij,...jk->...ik", "ii->i", "ij->", "i,j",
 	"", "not_larger", "not_smaller", "LOWER", "UPPER", "zzz", "Relu",
+	"float32", "int32", "complex64",
 };
 
 #define NELEMS(a) (sizeof(a) / sizeof((a)[0]))
@@ -311,7 +331,7 @@ static void put_number(struct bytes *b, enum dtype t, void *data, uint64_t i)
 		memcpy((char *)data + i * dtype_size(t), &v, dtype_size(t));
 }
 
-static struct tensor take_tensor(struct bytes *b)
+static struct tensor take_plain(struct bytes *b)
 {
 	static const uint8_t types[] = {
 		DTYPE_F32,  DTYPE_F32, DTYPE_F32, DTYPE_F64, DTYPE_I64,
@@ -340,6 +360,32 @@ static struct tensor take_tensor(struct bytes *b)
 	for (uint64_t i = 0; i < n && dtype_size(t.dtype) > 0; i++)
 		put_number(b, t.dtype, data, i);
 	return t;
+}
+
+/* Some tensors, or none, one of which may be missing. */
+static struct tensor take_list(struct bytes *b)
+{
+	struct tensor items[4], t = { .dtype = DTYPE_SEQUENCE };
+	size_t n = take(b) % 4;
+
+	for (size_t i = 0; i < n; i++)
+		items[i] = take_plain(b);
+	if (n > 0 && take(b) % 2) {
+		blob_unref(items[0].data);
+		items[0].dtype = DTYPE_OPTIONAL;
+		items[0].shape = shape_of(1, (const int64_t[]){ 0 });
+		items[0].data = blob_items(NULL, 0);
+	}
+	t.shape = shape_of(1, &(int64_t){ (int64_t)n });
+	t.data = blob_items(items, n);
+	for (size_t i = 0; i < n; i++)
+		blob_unref(items[i].data);
+	return t;
+}
+
+static struct tensor take_tensor(struct bytes *b)
+{
+	return take(b) < 16 ? take_list(b) : take_plain(b);
 }
 
 /* ---- the executor's side ---- */

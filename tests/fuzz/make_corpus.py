@@ -33,9 +33,11 @@ import ggml  # noqa: E402
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "e2e"))
 import test_keras as keras  # noqa: E402
+import test_tf_control as control  # noqa: E402
 import test_tflite as lite  # noqa: E402
 import test_weights as weights  # noqa: E402
 from flat_recipe import Flat, Lite  # noqa: E402
+from tf_recipe import FLOAT, INT, Graph  # noqa: E402
 
 TOP = sys.argv[1]
 
@@ -564,6 +566,42 @@ def seeds_tf():
                      field(3, tensor)))]))
 
 
+def put_text(name, g):
+    put("tf", name, b"\4" + (g.text_nodes(g.nodes, "node") + "".join(
+        f.text(g) for f in g.functions)).encode())
+
+
+def seeds_tf_control():
+    g = Graph(2)
+    g.node("loop", "While", [g.const("zero", 0), g.const("n", 3), "x",
+                             g.const("b", 1.0)], **control.double_up(g))
+    f = g.function("pick", "v:DT_FLOAT")
+    f.node("twice", "Add", ["v", "v"])
+    f.give("twice:z:0")
+    g.node("if", "If", ["x", "loop:2"], Tcond=FLOAT,
+           then_branch={"func": "pick"}, else_branch={"func": "pick"})
+    g.node("case", "Case", ["n", "if"], branches={"funcs": ["pick", "pick"]})
+    put_text("functions", g)
+    g = Graph(2)
+    g.const("zero", 0)
+    g.const("one", 1)
+    g.const("p", True)
+    control.frame(g, "l", ["zero", "x"], lambda v: g.node(
+        "l/less", "Less", [v % 0, "l/one"], T=INT), lambda v: (
+            g.node("l/i", "Add", [v % 0, "l/one"], T=INT),
+            g.node("l/y", "Mul", [v % 1, v % 1])), ["one"])
+    control.branches(g, "c", "p")
+    g.node("y", "Add", ["c/Merge", "l/1"])
+    put_text("frames", g)
+    g = Graph(3, 2)
+    g.const("s", [2])
+    g.node("rows", "TensorListFromTensor", ["x", "s"], element_dtype=FLOAT)
+    g.node("all", "TensorListStack", ["rows", "s"], element_dtype=FLOAT)
+    g.node("f", "RFFT", ["all", "s"])
+    g.node("y", "ComplexAbs", ["f"])
+    put_text("lists", g)
+
+
 def seeds_hdf5():
     import h5py
     for name, version in (("old", "earliest"), ("new", "latest")):
@@ -678,6 +716,7 @@ seeds_paddle()
 seeds_hdf5()
 seeds_sstable()
 seeds_tf()
+seeds_tf_control()
 def layers_model(model, **weights):
     """As TensorFlow.js writes it, without the numbers."""
     return json.dumps({
