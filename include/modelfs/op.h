@@ -284,6 +284,8 @@ int op_broadcast(const struct op_call *c, const struct shape *a,
 		 const struct shape *b, struct shape *out, struct err *e);
 
 /* ---- for executors ---- */
+/* op.branches, which the operator has. */
+int op_branches(struct op_call *c, uint64_t *mask, struct err *e);
 /* Checks the arity, calls infer; outputs start unknown. */
 int op_infer(struct op_call *c, struct err *e);
 /* Checks the arity, calls eval, converts outputs, frees scratch. */

@@ -102,6 +102,16 @@ int op_infer(struct op_call *c, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
+int op_branches(struct op_call *c, uint64_t *mask, struct err *e)
+{
+	int rc;
+
+	c->scratch = NULL;
+	rc = c->op->branches(c, mask, e);
+	call_free_scratch(c);
+	return rc;
+}
+
 static int check_inputs(const struct op_call *c, struct err *e)
 {
 	for (size_t i = 0; i < c->nin; i++) {

@@ -235,7 +235,7 @@ static int choose_branches(struct demand *d, struct job *j, struct err *e)
 
 	if (!op->branches || d->plan->branches[j->id])
 		return 0;
-	rc = op->branches(&c, &mask, e);
+	rc = op_branches(&c, &mask, e);
 	if (rc < 0)
 		return rc;
 	d->plan->branches[j->id] = mask + 1;

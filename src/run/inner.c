@@ -137,7 +137,7 @@ static int load_captures(struct again *a, struct err *e)
 	};
 	uint64_t mask = 0;
 	uint32_t k;
-	int rc = a->op->branches ? a->op->branches(&c, &mask, e) : 0;
+	int rc = a->op->branches ? op_branches(&c, &mask, e) : 0;
 
 	for (k = 0; rc == 0 && k < a->n->ncaptures; k++)
 		if (!a->op->branches || plan_reads_capture(a->n, k, mask))

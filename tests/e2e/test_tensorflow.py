@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: MIT
 """TensorFlow graphs: each operator against numpy."""
 import io
+import json
 import math
+import os
 import struct
 
 import numpy as np
 
 from e2e import case, main, run, same, tempdir
-from tf_recipe import RNG, Graph, numbers
+from tf_recipe import (RNG, Graph, bundle_entry, entry, field, masked, numbers,
+                       table, varint)
 
 
 @case(mount=False)
@@ -574,6 +577,90 @@ def sound_that_is_broken():
         got = run("--in", "x=%s/x.wav" % tmp, "--cat", tmp + "/g.pbtxt",
                   "run/cli/values/power.npy")
         same((got.returncode, got.stdout), (1, b""))
+
+
+# ---- SavedModels ----
+
+def info(name, *dims):
+    return 'name: "%s" dtype: DT_FLOAT tensor_shape { %s }' % (
+        name, "".join("dim { size: %d } " % d for d in dims))
+
+
+def write_saved(folder, graph, inputs, outputs):
+    with open(folder + "/saved_model.pbtxt", "w") as f:
+        f.write("saved_model_schema_version: 1 meta_graphs { meta_info_def { "
+                'tags: "serve" } graph_def { %s } signature_def { '
+                'key: "serving_default" value { ' % graph)
+        for side, ends in (("inputs", inputs), ("outputs", outputs)):
+            for key, text in ends.items():
+                f.write('%s { key: "%s" value { %s } } ' % (side, key, text))
+        f.write("} } }")
+
+
+@case(mount=False)
+def what_a_signature_tells():
+    """Shapes that no node tells, and inputs that nothing reads."""
+    graph = ('node { name: "a" op: "Placeholder" attr { key: "dtype" value { '
+             'type: DT_FLOAT } } } node { name: "b" op: "Placeholder" } '
+             'node { name: "y" op: "NobodyKnows" input: "a" }')
+    with tempdir() as tmp:
+        write_saved(tmp, graph, {"first": info("a:0", 2, -1),
+                                 "second": info("b:0", 3)},
+                    {"result": info("y:0", -1, 5)})
+        got = run("--cat", tmp, "run/cli/in/a.shape", "run/cli/in/b.shape",
+                  "run/cli/in/b.dtype", "config/signatures/serving_default")
+        same(got.stdout.decode().splitlines(), [
+            "2 ?", "3", "float32", "input\tfirst\ta:0\tfloat32\t2 ?",
+            "input\tsecond\tb:0\tfloat32\t3",
+            "output\tresult\ty:0\tfloat32\t? 5"])
+        got = json.loads(run("--cat", tmp, "info.json").stdout)
+        same(got["outputs"], [{"name": "y", "dtype": "float32",
+                               "shape": ["?", 5]}])
+
+
+@case(mount=False)
+def variables_of_one_name():
+    """The graph knows which of the two each node is."""
+    keys = ["%s/.ATTRIBUTES/VARIABLE_VALUE" % k for k in "ab"]
+    objects = b"".join(field(1, field(2, field(1, b"VARIABLE_VALUE") +
+                                      field(2, b"cell/state") +
+                                      field(3, k.encode()))) for k in keys)
+    data = varint(len(objects)) + struct.pack(
+        "<I", masked(struct.pack("<I", len(objects)))) + objects
+    rows = entry(b"", field(1, 1)) + entry(
+        b"_CHECKPOINTABLE_OBJECT_GRAPH", bundle_entry(7, [], 0, len(data)))
+    for i, k in enumerate(keys):
+        rows += entry(k.encode(), bundle_entry(1, [2], len(data) + 8 * i, 8))
+    # In the graph they are the other way around.
+    graph = ""
+    for name, key in (("cell/state", 1), ("cell/state_1", 0)):
+        graph += ('node { name: "%s" op: "VarHandleOp" attr { key: '
+                  '"shared_name" value { s: "%s" } } } ' % (name, name))
+        graph += ('node { name: "load%d" op: "Identity" input: "restore:%d" }'
+                  'node { name: "set%d" op: "AssignVariableOp" input: "%s" '
+                  'input: "load%d" } ' % (key, key, key, name, key))
+    graph += ('node { name: "keys" op: "Const" attr { key: "value" value { '
+              'tensor { dtype: DT_STRING tensor_shape { dim { size: 2 } } '
+              'string_val: "%s" string_val: "%s" } } } } '
+              'node { name: "restore" op: "RestoreV2" input: "file" '
+              'input: "keys" input: "slices" } '
+              'node { name: "x" op: "ReadVariableOp" input: "cell/state" } '
+              'node { name: "y" op: "ReadVariableOp" input: "cell/state_1" }'
+              % tuple(keys))
+    with tempdir() as tmp:
+        os.mkdir(tmp + "/variables")
+        with open(tmp + "/variables/variables.index", "wb") as f:
+            f.write(table(rows))
+        with open(tmp + "/variables/variables.data-00000-of-00001",
+                  "wb") as f:
+            f.write(data + struct.pack("<4f", 1, 2, 3, 4))
+        write_saved(tmp, graph, {}, {"x": info("x:0", 2),
+                                     "y": info("y:0", 2)})
+        got = run("--cat", tmp, "run/cli/out/x", "run/cli/out/y",
+                  *("tensors/" + k for k in keys),
+                  "model/cell/state", "model/cell/state%1")
+        same(struct.unpack("<12f", got.stdout),
+             (3, 4, 1, 2) + (1, 2, 3, 4) * 2, got.stderr)
 
 
 @case(mount=False)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """TensorFlow graphs, written as JSON (TensorFlow.js) and as text (.pbtxt),
-and what each of their values must be."""
+and what each of their values must be; checkpoints, byte by byte."""
 import base64
 import io
 import json
 import os
+import struct
 
 import numpy as np
 
@@ -213,3 +214,66 @@ def compare(got, want, what):
     if want.size:
         error = np.abs(got.astype("c16") - want).max()
         assert error < 1e-5, (what, error, got, want)
+
+
+# ---- checkpoints ----
+
+CRC = []
+for n in range(256):
+    for _ in range(8):
+        n = n >> 1 ^ (0x82f63b78 if n & 1 else 0)
+    CRC.append(n)
+
+
+def masked(data):
+    c = 0xffffffff
+    for byte in data:
+        c = CRC[(c ^ byte) & 255] ^ c >> 8
+    c ^= 0xffffffff
+    return ((c >> 15 | c << 17) + 0xa282ead8) & 0xffffffff
+
+
+def varint(v):
+    v &= (1 << 64) - 1
+    out = b""
+    while v >= 128:
+        out += bytes([v & 127 | 128])
+        v >>= 7
+    return out + bytes([v])
+
+
+def field(number, value):
+    """A number, or bytes."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def entry(key, value, shared=0):
+    return (varint(shared) + varint(len(key)) + varint(len(value)) + key +
+            value)
+
+
+def block(body, kind=0, restarts=1):
+    body += bytes(4 * min(restarts, 4)) + struct.pack("<I", restarts)
+    body += bytes([kind])
+    return body + struct.pack("<I", masked(body))
+
+
+def table(body, kind=0, restarts=1, handle=None):
+    """One block of entries; handle: of that, for its index."""
+    data = block(body, kind, restarts)
+    size = len(data) - 5
+    index = block(entry(b"\xff", handle or varint(0) + varint(size)))
+    foot = varint(0) * 2 + varint(len(data)) + varint(len(index) - 5)
+    return (data + index + foot.ljust(40, b"\0") +
+            struct.pack("<Q", 0xdb4775248b80fb57))
+
+
+def shape(*dims):
+    return b"".join(field(2, field(1, d)) for d in dims)
+
+
+def bundle_entry(dtype, dims, offset, size, slices=()):
+    return (field(1, dtype) + field(2, shape(*dims)) + field(4, offset) +
+            field(5, size) + b"".join(field(7, s) for s in slices))

@@ -375,25 +375,74 @@ static int add_outputs(struct tf_body *b, const ProtobufCBinaryData *const *o,
 	return rc;
 }
 
-static size_t collect_outputs(Tf__SignatureEntry **sigs, size_t nsigs,
-			      const ProtobufCBinaryData **out)
+static bool is_called(const Tf__SignatureEntry *s)
+{
+	return s->value && !tf_equal(&s->key, "__saved_model_init_op");
+}
+
+/* Names of what signatures give, or take; out may be NULL. */
+static size_t collect(Tf__SignatureEntry **sigs, size_t nsigs, bool outputs,
+		      const ProtobufCBinaryData **out)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < nsigs; i++) {
 		const Tf__Signature *s = sigs[i]->value;
+		size_t count = !is_called(sigs[i]) ? 0
+			       : outputs	   ? s->n_outputs
+						   : s->n_inputs;
 
-		if (tf_equal(&sigs[i]->key, "__saved_model_init_op"))
-			continue;
-		for (size_t k = 0; s && k < s->n_outputs; k++) {
-			if (!s->outputs[k]->value)
+		for (size_t k = 0; k < count; k++) {
+			const Tf__InfoEntry *x =
+				outputs ? s->outputs[k] : s->inputs[k];
+
+			if (!x->value)
 				continue;
 			if (out)
-				out[n] = &s->outputs[k]->value->name;
+				out[n] = &x->value->name;
 			n++;
 		}
 	}
 	return n;
+}
+
+/* Types and shapes that signatures tell and nodes do not. */
+static int declare(struct tf_body *b, Tf__InfoEntry **infos, size_t n,
+		   struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		const Tf__TensorInfo *x = infos[i]->value;
+		value_id v = x ? tf_resolve(b, &x->name) : NO_VALUE;
+		const struct value *old;
+		struct tensor t;
+
+		if (v == NO_VALUE)
+			continue;
+		old = &b->g->values[v];
+		t = tf_declared(x->dtype, x->tensor_shape);
+		if (!old->param && (!old->type || old->type->shape.rank < 0))
+			rc = graph_declare(b->g, v, &t, NULL, e);
+	}
+	return rc;
+}
+
+static int declare_all(struct tf_body *b, Tf__SignatureEntry **sigs,
+		       size_t nsigs, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < nsigs; i++) {
+		const Tf__Signature *s = sigs[i]->value;
+
+		if (!is_called(sigs[i]))
+			continue;
+		rc = declare(b, s->inputs, s->n_inputs, e);
+		if (rc == 0)
+			rc = declare(b, s->outputs, s->n_outputs, e);
+	}
+	return rc;
 }
 
 int tf_graph_names(struct tf *t, const Tf__Graph *g, struct err *e)
@@ -410,8 +459,10 @@ int tf_graph_names(struct tf *t, const Tf__Graph *g, struct err *e)
 int tf_graph(struct tf *t, const Tf__Graph *g, Tf__SignatureEntry **sigs,
 	     size_t nsigs, struct err *e)
 {
-	size_t nouts = collect_outputs(sigs, nsigs, NULL);
-	const ProtobufCBinaryData **outs = calloc(nouts + 1, sizeof(*outs));
+	size_t nouts = collect(sigs, nsigs, true, NULL);
+	size_t nins = collect(sigs, nsigs, false, NULL);
+	const ProtobufCBinaryData **outs =
+		calloc(nouts + nins + 1, sizeof(*outs));
 	struct tf_budget budget = {0};
 	struct tf_body b = {
 		.t = t,
@@ -425,18 +476,22 @@ int tf_graph(struct tf *t, const Tf__Graph *g, Tf__SignatureEntry **sigs,
 	};
 	int rc = outs && b.functions ? 0 : err_nomem(e, 0);
 
-	if (rc == 0)
-		collect_outputs(sigs, nsigs, outs);
+	if (rc == 0) {
+		collect(sigs, nsigs, true, outs);
+		collect(sigs, nsigs, false, outs + nouts);
+	}
 	t->m->graph = b.g = graph_new(t->m->arena, NULL, "");
 	if (rc == 0 && !b.g)
 		rc = err_nomem(e, sizeof(*b.g));
 	if (rc == 0)
 		rc = index_functions(&b, e);
 	if (rc == 0)
-		rc = tf_add_body(&b, outs, nouts, e);
+		rc = tf_add_body(&b, outs, nouts ? nouts + nins : 0, e);
 	if (rc == 0)
 		rc = nouts ? add_outputs(&b, outs, nouts, e)
 			   : guess_outputs(&b, e);
+	if (rc == 0)
+		rc = declare_all(&b, sigs, nsigs, e);
 	tf_body_free(&b);
 	map_free(b.functions);
 	free(outs);
