@@ -79,6 +79,7 @@ struct subplan {
 	const struct op **ops;
 	bool *needed;	    /* per node: an output depends on it */
 	uint32_t *last_use; /* per value: 1 + the last node that reads it */
+	bool chooses;	    /* some node has branches that read values here */
 	struct subplan *next;
 };
 

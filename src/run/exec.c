@@ -11,7 +11,7 @@
 
 #include "modelfs/blob.h"
 #include "modelfs/model.h"
-#include "run/engine.h"
+#include "run/frame.h"
 
 static int env_alloc(struct op_env *base, uint64_t nbytes, struct blob **out,
 		     void **data, struct err *e)
@@ -60,13 +60,6 @@ static void env_keep_form(struct op_env *base, const struct op_call *c,
 }
 
 /* ---- subgraphs ---- */
-
-struct frame {
-	struct exec_env *env;
-	const struct op_call *call; /* the node that owns the subgraph */
-	const struct subplan *plan;
-	struct tensor *values; /* per value; owned */
-};
 
 static const struct tensor *find_capture(const struct op_call *c,
 					 value_id outer)
@@ -136,7 +129,7 @@ static struct tensor *gather(const struct frame *f, const value_id *ids,
 	return t;
 }
 
-static int eval_node(struct frame *f, uint32_t i, struct err *e)
+int frame_eval(struct frame *f, uint32_t i, struct err *e)
 {
 	const struct node *n = &f->plan->graph->nodes[i];
 	struct tensor *in = gather(f, n->in, n->nin);
@@ -204,13 +197,15 @@ static int env_run_graph(struct op_env *base, const struct op_call *c,
 	if (!f.values)
 		return err_nomem(e, g->nvalues * sizeof(*f.values));
 	rc = fill_frame(&f, in, nin, e);
-	for (i = 0; rc == 0 && i < g->nnodes; i++) {
+	if (rc == 0 && f.plan->chooses)
+		rc = frame_run_lazily(&f, e);
+	for (i = 0; rc == 0 && !f.plan->chooses && i < g->nnodes; i++) {
 		if (!f.plan->needed[i])
 			continue;
 		if (kernel_stopped(&env->base.kernel))
 			rc = err_set(e, EINTR, "interrupted");
 		else
-			rc = eval_node(&f, i, e);
+			rc = frame_eval(&f, i, e);
 		if (!env->trace)
 			drop_dead(&f, i);
 	}

@@ -233,6 +233,8 @@ static void mark_needed(const struct graph *g, struct subplan *s)
 			if (v != NO_VALUE && s->last_use[v] == 0)
 				s->last_use[v] = i + 1;
 		}
+		s->chooses |= s->needed[i] && n->ncaptures > 0 && s->ops[i] &&
+			      s->ops[i]->branches;
 	}
 }
 

@@ -313,6 +313,38 @@ def only_one_branch_is_computed():
 
 
 @case(mount=False)
+def only_one_branch_of_a_loop_is_computed():
+    """In each round another one; what is wrong is on neither's way."""
+    x = numbers(2)
+    g = Graph(2)
+    for name, value in (("zero", 0), ("end", 4), ("one", 1), ("two", 2)):
+        g.const(name, value)
+
+    def body(v):
+        g.node("l/i", "Add", [v % 0, "l/one"], T=INT)
+        g.node("l/odd", "FloorMod", [v % 0, "l/two"], T=INT)
+        g.node("l/p", "Equal", ["l/odd", "l/one"], T=INT)
+        g.node("l/s", "Switch", [v % 1, "l/p"])
+        g.node("l/neg", "Neg", ["l/s:1"])
+        g.node("l/twice", "Add", ["l/s", "l/s"])
+        g.node("l/m", "Merge", ["l/twice", "l/neg"])
+        g.node("l/never", "Less", [v % 0, "l/zero"], T=INT)
+        g.node("l/t", "Switch", ["l/m", "l/never"])
+        g.node("l/wrong", "NoSuchOperator", ["l/t:1"])
+        g.node("l/n", "Merge", ["l/t", "l/wrong"])
+        # Two paths to the same value.
+        g.node("l/sum", "Add", ["l/n", "l/m"])
+        g.node("l/y", "Sub", ["l/sum", "l/n"])
+        return "l/i", "l/y"
+
+    frame(g, "l", ["zero", "x"],
+          lambda v: g.node("l/less", "Less", [v % 0, "l/end"], T=INT), body,
+          ["zero", "end", "one", "two"])
+    g.node("y", "Identity", ["l/1"])
+    g.check(x, "y", x * 4)
+
+
+@case(mount=False)
 def loops_that_are_none():
     """Parts of loops that do not fit together are shown, or refused."""
     for broken in ("enter", "next", "cond", "cycle"):
