@@ -335,6 +335,9 @@ static int infer_mfcc(struct op_call *c, struct err *e)
 
 	if (rc == 0 && s.rank == 3)
 		s.dims[2] = op_attr_int(c, "dct_coefficient_count", 13);
+	if (rc == 0 && s.rank == 3 && s.dims[2] < 1)
+		return op_invalid(c, e, "%lld coefficients",
+				  (long long)s.dims[2]);
 	if (rc == 0)
 		op_out(c, 0, DTYPE_F32, &s);
 	return rc;

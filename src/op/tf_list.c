@@ -31,10 +31,11 @@ static bool is_array(const struct op_call *c)
 	return c->op->arg & ARRAY;
 }
 
+/* DTYPE_NONE: the node does not say. */
 static enum dtype element_type(const struct op_call *c)
 {
-	return dtype_by_name(op_attr_str(
-		c, is_array(c) ? "dtype" : "element_dtype", "float32"));
+	return dtype_by_name(
+		op_attr_str(c, is_array(c) ? "dtype" : "element_dtype", ""));
 }
 
 /* ---- lists ---- */
@@ -380,6 +381,22 @@ static int eval_resize(struct op_call *c, struct err *e)
 
 /* ---- reading lists ---- */
 
+/* An element must be what the node says of all of them. */
+static int check_element(const struct op_call *c, const struct tensor *t,
+			 const struct shape *given, struct err *e)
+{
+	enum dtype type = element_type(c);
+	bool fits = given->rank < 0 || given->rank == t->shape.rank;
+
+	for (int32_t i = 0; fits && i < given->rank; i++)
+		fits = given->dims[i] == DIM_UNKNOWN ||
+		       given->dims[i] == t->shape.dims[i];
+	if (!fits || (type != DTYPE_NONE && type != t->dtype))
+		return op_invalid(c, e, "an element of type %s, rank %d",
+				  dtype_name(t->dtype), (int)t->shape.rank);
+	return 0;
+}
+
 /* An element, or zeros in its place; the caller owns it. */
 static int take(struct op_call *c, const struct list *l, int64_t at,
 		const struct shape *given, struct tensor *out, struct err *e)
@@ -392,7 +409,7 @@ static int take(struct op_call *c, const struct list *l, int64_t at,
 				  l->n);
 	if (!is_missing(&l->items[at])) {
 		*out = tensor_ref(&l->items[at]);
-		return 0;
+		return check_element(c, &l->items[at], given, e);
 	}
 	like_others(l->items, l->n, &s, &type);
 	return make_zeros(c, type, &s, out, e);
@@ -465,12 +482,15 @@ static int stack(struct op_call *c, const struct list *l,
 /* TensorListStack(handle, element_shape) */
 static int eval_stack(struct op_call *c, struct err *e)
 {
+	int64_t count = op_attr_int(c, "num_elements", -1);
 	struct shape s;
 	struct list l;
 	int rc = view_list(c, &l, e);
 
 	if (rc == 0)
 		rc = given_shape(c, 1, &s, e);
+	if (rc == 0 && count >= 0 && (uint64_t)count != l.n)
+		return op_invalid(c, e, "%zu elements", l.n);
 	return rc < 0 ? rc : stack(c, &l, NULL, l.n, &s, e);
 }
 
@@ -538,6 +558,7 @@ static int give_lengths(struct op_call *c, const struct list *l, struct err *e)
 /* Behind each other; all must be there. */
 static int eval_concat(struct op_call *c, struct err *e)
 {
+	struct shape any = shape_unknown();
 	struct list l;
 	struct sequence_join j = {0};
 	int rc = view_list(c, &l, e);
@@ -548,6 +569,8 @@ static int eval_concat(struct op_call *c, struct err *e)
 		if (is_missing(&l.items[i]) || l.items[i].shape.rank < 1)
 			return op_invalid(c, e, "element %zu cannot be joined",
 					  i);
+	for (size_t i = 0; rc == 0 && i < l.n; i++)
+		rc = check_element(c, &l.items[i], &any, e);
 	j.items = l.items;
 	j.n = l.n;
 	if (rc == 0)

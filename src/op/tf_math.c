@@ -122,6 +122,8 @@ static int eval_select(struct op_call *c, struct err *e)
 			s->dims[i] = 1;
 	}
 	rc = op_delegate(c, ONNX, "Where", in, 3, &out, 1, e);
+	if (rc == 0 && !shape_equal(&out.shape, &in[1].shape))
+		rc = op_invalid(c, e, "truths for more than there is");
 	if (rc == 0)
 		rc = op_give(c, 0, &out, e);
 	tensor_drop(&out);
