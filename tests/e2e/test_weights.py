@@ -369,6 +369,57 @@ def coreml_integers():
             same(got.tolist(), list(range(5)))
 
 
+@case(mount=False)
+def coreml_running():
+    w = {k: RNG.standard_normal(s).astype("f4") for k, s in (
+        ("k", (4, 3, 3, 3)), ("slope", (4,)), ("d", (5, 36)), ("b", (5,)))}
+    names = ["image", "a", "b", "c", "f", "d", "y"]
+    kinds = [(100, message((1, 4), (2, 3), (20, packed(3, 3)),
+                           (30, packed(2, 1)), (51, message((1, 0))),
+                           (90, message((1, w["k"]))))),
+             (130, message((25, message((1, message((1, w["slope"]))))))),
+             (120, message((10, packed(2, 2)), (20, packed(1, 2)),
+                           (30, b""))),
+             (301, message((1, 1))),
+             (140, message((1, 36), (2, 5), (20, message((2, w[
+                 "d"].astype("f2").tobytes()))),
+                 (21, message((1, w["b"]))))), (175, b"")]
+    layers = b"".join(message((1, message(
+        (1, "l" + names[i + 1]), (2, names[i]), (3, names[i + 1]), kind)))
+        for i, kind in enumerate(kinds))
+    scaler = message((2, message((10, b"\x55" + struct.pack("<f", 0.5)
+                                  + b"\xa5\1" + struct.pack("<f", 1)
+                                  + b"\xad\1" + struct.pack("<f", 2)
+                                  + b"\xb5\1" + struct.pack("<f", 3)))))
+    image = message((1, "image"), (3, message((4, message(
+        (1, 6), (2, 8), (3, 20))))))
+    data = message((1, 1), (2, message((1, image), (10, message(
+        (1, "y"))))), (500, layers + scaler))
+    x = RNG.standard_normal((2, 3, 8, 6)).astype("f4")
+    v = x * 0.5 + np.array([3, 2, 1])[:, None, None]
+    v = np.pad(v, ((0, 0), (0, 0), (0, 1), (1, 1)))
+    a = np.stack([(np.lib.stride_tricks.sliding_window_view(
+        v, (3, 3), (2, 3))[:, None, :, ::2] * k[:, None, None]).sum(
+            (1, 2, 5, 6)) for k in w["k"]], 1)
+    b = np.where(a > 0, a, a * w["slope"][:, None, None])
+    c = np.maximum(b[:, :, :-1], b[:, :, 1:])
+    c = np.maximum(c[..., ::2], c[..., 1::2])
+    f = c.transpose(0, 2, 3, 1).reshape(2, -1)
+    d = f @ w["d"].astype("f2").astype("f8").T + w["b"]
+    want = np.exp(d - d.max(1, keepdims=True))
+    want /= want.sum(1, keepdims=True)
+    with tempdir() as tmp:
+        put(tmp, "m.mlmodel", data)
+        np.save(tmp + "/x.npy", x)
+        for name, y in (("a", a), ("c", c), ("y", want[..., None, None])):
+            got = run("--in", "image=%s/x.npy" % tmp, "--cat",
+                      tmp + "/m.mlmodel", "run/cli/values/%s.npy" % name)
+            assert got.returncode == 0, (name, got.stderr)
+            got = np.load(io.BytesIO(got.stdout))
+            same((name, got.shape), (name, y.shape))
+            assert np.abs(got - y).max() < 1e-4, (name, got - y)
+
+
 def program(*constants):
     """(name, type, shape, offset in the file)"""
     ops = b""

@@ -28,6 +28,7 @@ int coreml_param(struct coreml *k, struct module *mod, struct span path,
 {
 	struct param_spec spec = {.module = mod, .tensor = *t};
 	struct text full = {0};
+	struct param *made;
 	int rc;
 
 	if (t->dtype == DTYPE_NONE)
@@ -40,7 +41,9 @@ int coreml_param(struct coreml *k, struct module *mod, struct span path,
 		blob_unref(t->data);
 		rc = err_nomem(e, path.len);
 	} else {
-		rc = model_param(k->m, &spec, NULL, e);
+		rc = model_param(k->m, &spec, &made, e);
+		if (rc == 0 && k->nmade < COREML_WEIGHTS_MAX)
+			k->made[k->nmade++] = made;
 	}
 	text_free(&full);
 	return rc;
@@ -132,6 +135,17 @@ static const Coreml__Pipeline *find_pipeline(const Coreml__Model *m)
 	return m->pipeline;
 }
 
+static int add_network(struct coreml *k, const Coreml__Model *m,
+		       const Coreml__NeuralNetwork *n, struct err *e)
+{
+	int rc = coreml_begin_graph(k, m, n, e);
+
+	if (rc == 0)
+		rc = coreml_network(k, model_root(k->m), (struct span){"", 0},
+				    n, 0, e);
+	return rc < 0 ? rc : coreml_end_graph(k, m, e);
+}
+
 /* Models of a pipeline that are neither have no weights to show. */
 static int add_model(struct coreml *k, struct module *mod, struct span path,
 		     const Coreml__Model *m, int depth, struct err *e)
@@ -141,6 +155,8 @@ static int add_model(struct coreml *k, struct module *mod, struct span path,
 
 	if (depth > COREML_DEPTH_MAX)
 		return err_set(e, EFBIG, "models are nested too deeply");
+	if (network && depth == 0)
+		return add_network(k, m, network, e);
 	if (network)
 		return coreml_network(k, mod, path, network, depth, e);
 	if (pipeline)

@@ -6,6 +6,7 @@
  *	coreml.c	which file, probe, metadata, pipelines
  *	network.c	layers of neural networks
  *	weight.c	numbers of a layer, whatever they are stored as
+ *	graph.c		what a neural network computes
  *	program.c	programs (MIL), and the file their numbers are in
  */
 #ifndef FORMAT_COREML_COREML_H
@@ -27,6 +28,8 @@ struct source;
 /* Networks and blocks within others, and pipelines. */
 #define COREML_DEPTH_MAX 24
 
+#define COREML_WEIGHTS_MAX 32
+
 struct coreml {
 	struct model *m;
 	struct source *src; /* of the message */
@@ -34,6 +37,10 @@ struct coreml {
 	const char *folder;	/* that the message is in: "" or "a/b/" */
 	struct source *weights; /* of a program; owned */
 	char *weights_name;	/* owned */
+	/* Parameters of the layer being read. */
+	struct param *made[COREML_WEIGHTS_MAX];
+	uint32_t nmade;
+	value_id raw, scaled; /* an input before and after its preprocessing */
 };
 
 static inline struct span coreml_span(const ProtobufCBinaryData *b)
@@ -57,6 +64,15 @@ int coreml_network(struct coreml *k, struct module *mod, struct span path,
 int coreml_weight(struct coreml *k, struct module *mod, struct span path,
 		  const char *name, const Coreml__Weight *w,
 		  const struct shape *shape, struct err *e);
+
+/* ---- graph.c ---- */
+/* Leaves the model without a graph where that cannot be made. */
+int coreml_begin_graph(struct coreml *k, const Coreml__Model *m,
+		       const Coreml__NeuralNetwork *n, struct err *e);
+/* The nodes of a layer, which has the module. */
+int coreml_nodes(struct coreml *k, struct module *mod, const Coreml__Layer *l,
+		 struct err *e);
+int coreml_end_graph(struct coreml *k, const Coreml__Model *m, struct err *e);
 
 /* ---- program.c ---- */
 int coreml_program(struct coreml *k, const Coreml__Program *p, struct err *e);

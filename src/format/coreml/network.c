@@ -305,6 +305,7 @@ static int add_layer(struct coreml *k, struct module *mod, struct span path,
 	text_add_bytes(&own, l->name.data, l->name.len);
 	if (rc == 0 && own.failed)
 		rc = err_nomem(e, l->name.len);
+	k->nmade = 0;
 	if (rc == 0)
 		rc = add_names(k, mod, "input", l->input, l->n_input, e);
 	if (rc == 0)
@@ -313,6 +314,8 @@ static int add_layer(struct coreml *k, struct module *mod, struct span path,
 		rc = fill_layer(k, mod,
 				(struct span){own.p ? own.p : "", own.len}, l,
 				depth, e);
+	if (rc == 0 && depth == 0)
+		rc = coreml_nodes(k, mod, l, e);
 	if (rc < 0)
 		err_wrap(e, "layer %s",
 			 err_quote(q, coreml_span(&l->name).p, l->name.len));
