@@ -99,3 +99,15 @@ def model(nodes, inputs=(), outputs=(), tensors=(), opset=17):
     return (number(1, 8) + blob(7, graph(nodes, inputs, outputs, tensors)) +
             blob(8, blob(1, "") + number(2, opset)) +
             blob(8, blob(1, ML) + number(2, 3)))
+
+
+def endless():
+    """y is x doubled, over and over."""
+    body = graph([node("Identity", ["go"], ["again"]),
+                  node("Add", ["v", "v"], ["w"])],
+                 [("i", I64, []), ("go", BOOL, []), ("v", F32, [1])],
+                 ["again", "w"])
+    return model([node("Loop", ["n", "go0", "x"], ["y"], body=body)],
+                 [("x", F32, [1])], ["y"],
+                 [tensor("n", I64, [], [(1 << 63) - 1]),
+                  tensor("go0", BOOL, [], [True])])

@@ -10,7 +10,7 @@ import time
 
 from e2e import (case, fails_with, main, mounted, read, same, status, tempdir,
                  text, wait_until, write)
-from onnx_recipe import BOOL, F32, I64, graph, model, node, tensor
+from onnx_recipe import F32, I64, endless, model, node, tensor
 
 HUGE = 1 << 40
 
@@ -185,17 +185,6 @@ def a_long_chain():
     with run_of(model(nodes, [("v0", F32, [1])], ["v%d" % n]),
                 v0=floats(3)) as run:
         same(read(run, "out/v%d" % n), floats(3))
-
-
-def endless():
-    body = graph([node("Identity", ["go"], ["again"]),
-                  node("Add", ["v", "v"], ["w"])],
-                 [("i", I64, []), ("go", BOOL, []), ("v", F32, [1])],
-                 ["again", "w"])
-    return model([node("Loop", ["n", "go0", "x"], ["y"], body=body)],
-                 ONE_INPUT, ["y"],
-                 [tensor("n", I64, [], [(1 << 63) - 1]),
-                  tensor("go0", BOOL, [], [True])])
 
 
 @case
