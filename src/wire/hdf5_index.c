@@ -259,36 +259,55 @@ static int fixed_block(struct index *x, uint64_t addr, uint64_t n,
 				   (struct pages){p, 0}, e);
 }
 
-static int fixed_array(struct index *x, struct cursor *layout, struct err *e)
+/*
+ * The header of an array, read up to what both kinds have in common.  1: there
+ * is one; 0: no chunk was ever written.
+ */
+static int open_array(struct index *x, struct cursor *layout, const char *magic,
+		      size_t len, struct cursor *out, struct err *e)
 {
-	size_t len = 8 + x->h->length_size + x->h->offset_size;
+	uint64_t addr = hdf5_offset(x->h, layout);
 	const uint8_t *p;
-	struct cursor c;
-	uint8_t client, size, bits;
-	uint64_t addr, n;
+	uint8_t client, size;
 	int rc;
 
-	cursor_skip(layout, 1);
-	addr = hdf5_offset(x->h, layout);
-	if (layout->bad || addr == HDF5_UNDEFINED)
-		return layout->bad ? err_set(e, EINVAL, "the layout is damaged")
-				   : 0;
+	if (layout->bad)
+		return err_set(e, EINVAL, "the layout is damaged");
+	if (addr == HDF5_UNDEFINED)
+		return 0;
 	rc = hdf5_load(x->h, addr, len, &p, e);
 	if (rc < 0)
 		return rc;
-	c = cursor_make(p, len, addr);
-	cursor_skip(&c, 5);
-	client = cursor_u8(&c);
-	size = cursor_u8(&c);
+	if (memcmp(p, magic, 4) != 0)
+		return err_set(e, EINVAL, "no array of chunks");
+	*out = cursor_make(p, len, addr);
+	cursor_skip(out, 5);
+	client = cursor_u8(out);
+	size = cursor_u8(out);
+	rc = set_entry(x, client, size, e);
+	return rc < 0 ? rc : 1;
+}
+
+static int fixed_array(struct index *x, struct cursor *layout, struct err *e)
+{
+	size_t len = 8 + x->h->length_size + x->h->offset_size;
+	struct cursor c;
+	uint64_t addr, n;
+	unsigned bits;
+	int rc;
+
+	cursor_skip(layout, 1);
+	rc = open_array(x, layout, "FAHD", len, &c, e);
+	if (rc <= 0)
+		return rc;
 	bits = cursor_u8(&c);
 	n = hdf5_length(x->h, &c);
 	addr = hdf5_offset(x->h, &c);
-	if (memcmp(p, "FAHD", 4) != 0 || bits > 32 || n > CHUNKS_MAX)
+	if (bits > 32 || n > CHUNKS_MAX)
 		return err_set(e, EINVAL, "no array of chunks");
-	rc = set_entry(x, client, size, e);
-	if (rc < 0 || addr == HDF5_UNDEFINED)
-		return rc;
-	return fixed_block(x, addr, n, (uint64_t)1 << bits, e);
+	return addr == HDF5_UNDEFINED
+		       ? 0
+		       : fixed_block(x, addr, n, (uint64_t)1 << bits, e);
 }
 
 /* ---- extensible array ---- */
@@ -406,24 +425,14 @@ static int extensible_array(struct index *x, struct cursor *layout,
 {
 	size_t len = 12 + 6 * x->h->length_size + x->h->offset_size;
 	struct growing g;
-	const uint8_t *p;
 	struct cursor c;
-	uint8_t client, size;
 	uint64_t addr;
 	int rc;
 
 	cursor_skip(layout, 5);
-	addr = hdf5_offset(x->h, layout);
-	if (layout->bad || addr == HDF5_UNDEFINED)
-		return layout->bad ? err_set(e, EINVAL, "the layout is damaged")
-				   : 0;
-	rc = hdf5_load(x->h, addr, len, &p, e);
-	if (rc < 0)
+	rc = open_array(x, layout, "EAHD", len, &c, e);
+	if (rc <= 0)
 		return rc;
-	c = cursor_make(p, len, addr);
-	cursor_skip(&c, 5);
-	client = cursor_u8(&c);
-	size = cursor_u8(&c);
 	g.bits = cursor_u8(&c);
 	g.in_index = cursor_u8(&c);
 	g.least = cursor_u8(&c);
@@ -432,14 +441,10 @@ static int extensible_array(struct index *x, struct cursor *layout,
 	g.noffset = (g.bits + 7) / 8;
 	cursor_skip(&c, 6 * x->h->length_size);
 	addr = hdf5_offset(x->h, &c);
-	if (memcmp(p, "EAHD", 4) != 0 || g.bits > 32 || g.page_bits > 32 ||
-	    !is_power(g.least) || !is_power(g.pointers) ||
-	    log_2(g.least) > g.bits)
+	if (g.bits > 32 || g.page_bits > 32 || !is_power(g.least) ||
+	    !is_power(g.pointers) || log_2(g.least) > g.bits)
 		return err_set(e, EINVAL, "no growing array of chunks");
-	rc = set_entry(x, client, size, e);
-	if (rc < 0 || addr == HDF5_UNDEFINED)
-		return rc;
-	return index_block(x, &g, addr, e);
+	return addr == HDF5_UNDEFINED ? 0 : index_block(x, &g, addr, e);
 }
 
 /* ---- B-tree ---- */
