@@ -331,33 +331,22 @@ static int new_vfs(struct sources *s, struct engine *en, struct vfs **out,
 	return rc;
 }
 
-/* Whether something may have to be computed, as far as the words tell. */
-static bool may_run(const struct options *opt)
-{
-	bool may = opt->command == CMD_MOUNT;
-
-	for (int i = 1; i < opt->nargs; i++)
-		may = may || strstr(opt->args[i], "run");
-	return may;
-}
-
+/* o says what is needed besides the folders of the sources. */
 static int enter_sandbox(const struct options *opt, const struct sources *s,
-			 int target, const char **walls, struct err *e)
+			 struct sandbox_options *o, const char **walls,
+			 struct err *e)
 {
 	int dirfds[SOURCES_MAX + 1];
-	struct sandbox_options o = {.dirfds = dirfds, .target = target};
 	int rc;
 
 	*walls = "off";
-	/* Later it is too late. */
-	if (may_run(opt))
-		engine_prepare();
 	if (opt->no_sandbox)
 		return 0;
 	/* What localtime would open later. */
 	tzset();
-	o.ndirfds = sources_folders(s, dirfds);
-	rc = sandbox_enter(&o, walls, e);
+	o->dirfds = dirfds;
+	o->ndirfds = sources_folders(s, dirfds);
+	rc = sandbox_enter(o, walls, e);
 	return rc < 0 ? err_wrap(e, "sandbox (-o nosandbox turns it off)") : 0;
 }
 
@@ -399,12 +388,17 @@ static int open_all(const struct options *opt, struct opened *o, struct err *e)
 static int without_mount(const struct options *opt)
 {
 	struct opened o = {.target = -1};
+	struct sandbox_options needs = {
+		/* Most that is computed does without, and starts sooner. */
+		.may_load = wants_run(opt, opt->args + 1, opt->nargs - 1),
+	};
 	const char *walls;
 	struct err e = {0};
 	int rc = open_all(opt, &o, &e);
 
+	needs.target = o.target;
 	if (rc == 0)
-		rc = enter_sandbox(opt, &o.sources, o.target, &walls, &e);
+		rc = enter_sandbox(opt, &o.sources, &needs, &walls, &e);
 	if (rc == 0)
 		rc = read_and_run(opt, &o, &e);
 	if (o.target >= 0)
@@ -444,10 +438,14 @@ static int serve(const struct options *opt, struct mount_session *session,
 static int read_and_mount(const struct options *opt,
 			  struct mount_session *session, struct sources *s)
 {
+	struct sandbox_options needs = {.target = -1};
 	const char *walls;
 	struct err e = {0};
-	int rc = enter_sandbox(opt, s, -1, &walls, &e);
+	int rc;
 
+	/* Runs may want it, and then it is too late. */
+	engine_prepare();
+	rc = enter_sandbox(opt, s, &needs, &walls, &e);
 	if (rc < 0)
 		return fail(EXIT_MOUNT, &e);
 	rc = sources_read(s, &e);

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@
 #define ARCH 0
 #endif
 
-#define EXEC 4			   /* PROT_EXEC */
+#define EXEC PROT_EXEC
 #define NEW_THREAD 0x00010000	   /* CLONE_THREAD */
 #define WRITING (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)
 
@@ -102,7 +103,6 @@ struct check {
  */
 static const struct check checks[] = {
 	{SYS_clone, 0, NEW_THREAD, NEW_THREAD},
-	{SYS_mmap, 2, EXEC, 0},
 	{SYS_mprotect, 2, EXEC, 0},
 	{SYS_ioctl, 1, UINT32_MAX, TCGETS},
 };
@@ -180,6 +180,23 @@ static void add_checks(struct program *p, const struct check *c, size_t n)
 	}
 }
 
+/* mmap(addr, len, prot, flags, …): what can be executed is no new memory. */
+static void check_mapping(struct program *p, bool may_load)
+{
+	skip_unless(p, SYS_mmap, may_load ? 9 : 5);
+	load_word(p, arg_at(2));
+	add(p, BPF_ALU | BPF_AND | BPF_K, EXEC, 0, 0);
+	skip_unless(p, 0, 1);
+	answer(p, SECCOMP_RET_ALLOW);
+	if (may_load) {
+		load_word(p, arg_at(3));
+		add(p, BPF_ALU | BPF_AND | BPF_K, MAP_ANONYMOUS, 0, 0);
+		skip_unless(p, 0, 1);
+		answer(p, SECCOMP_RET_ALLOW);
+	}
+	refuse(p, EPERM);
+}
+
 /* prlimit64(pid, resource, new = NULL, old) */
 static void check_pointer(struct program *p)
 {
@@ -200,7 +217,8 @@ static void check_arch(struct program *p)
 	refuse(p, EPERM);
 }
 
-static void write_program(struct program *p, enum filter_opening what)
+static void write_program(struct program *p, enum filter_opening what,
+			  bool may_load)
 {
 	check_arch(p);
 	load_call(p);
@@ -209,6 +227,7 @@ static void write_program(struct program *p, enum filter_opening what)
 		answer(p, SECCOMP_RET_ALLOW);
 	}
 	add_checks(p, checks, COUNT(checks));
+	check_mapping(p, may_load);
 	check_pointer(p);
 	if (what == FILTER_OPEN_TO_READ)
 		add_checks(p, to_read, COUNT(to_read));
@@ -220,14 +239,14 @@ static void write_program(struct program *p, enum filter_opening what)
 	refuse(p, EPERM);
 }
 
-int filter_load(enum filter_opening what)
+int filter_load(enum filter_opening what, bool may_load)
 {
 	struct program p = {.n = 0};
 	struct sock_fprog prog = {.filter = p.code};
 
 	if (ARCH == 0)
 		return -ENOSYS;
-	write_program(&p, what);
+	write_program(&p, what, may_load);
 	prog.len = p.n;
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
 		return -errno;

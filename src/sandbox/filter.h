@@ -10,6 +10,8 @@
 #ifndef SANDBOX_FILTER_H
 #define SANDBOX_FILTER_H
 
+#include <stdbool.h>
+
 enum filter_opening {
 	FILTER_OPEN_NOTHING,
 	FILTER_OPEN_TO_READ,
@@ -18,9 +20,10 @@ enum filter_opening {
 
 /*
  * For the calling thread and all it will start, for good; a second one holds
- * besides the first.  -ENOSYS: nobody has said what this processor's calls
- * are; else what the kernel says.
+ * besides the first.  may_load: files may be mapped to be executed, as
+ * libraries are.  -ENOSYS: nobody has said what this processor's calls are;
+ * else what the kernel says.
  */
-int filter_load(enum filter_opening what);
+int filter_load(enum filter_opening what, bool may_load);
 
 #endif

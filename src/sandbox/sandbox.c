@@ -70,6 +70,28 @@ static int allow_hub(int ruleset, int dirfd)
 	return rc;
 }
 
+/* Where the system has its libraries, and the list of them. */
+static int allow_libraries(int ruleset)
+{
+	static const char *const places[] = {"/etc/ld.so.cache", "/lib",
+					     "/lib64", "/usr/lib",
+					     "/usr/lib64", "/usr/local/lib"};
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; rc == 0 && i < sizeof(places) / sizeof(places[0]); i++) {
+		int fd = open(places[i], O_PATH | O_CLOEXEC);
+
+		if (fd < 0)
+			continue;
+		rc = allow_folder(ruleset, fd,
+				  i == 0 ? LANDLOCK_ACCESS_FS_READ_FILE
+					 : READING);
+		close(fd);
+	}
+	return rc;
+}
+
 /* 1: the wall stands; 0: the kernel has none. */
 static int enter_landlock(const struct sandbox_options *o)
 {
@@ -93,6 +115,8 @@ static int enter_landlock(const struct sandbox_options *o)
 		if (rc == 0)
 			rc = allow_hub(ruleset, o->dirfds[i]);
 	}
+	if (rc == 0 && o->may_load)
+		rc = allow_libraries(ruleset);
 	if (rc == 0 && o->target >= 0)
 		rc = allow_folder(ruleset, o->target, READING | FILLING);
 	if (rc == 0)
@@ -133,7 +157,8 @@ int sandbox_enter(const struct sandbox_options *o, const char **walls,
 		return err_set(e, -landlock, "landlock: %s",
 			       strerror(-landlock));
 	seccomp = filter_load(o->target < 0 ? FILTER_OPEN_TO_READ
-					: FILTER_OPEN_TO_FILL);
+					    : FILTER_OPEN_TO_FILL,
+			      o->may_load);
 	/* A kernel, or a container, without it. */
 	if (seccomp == -EINVAL || seccomp == -ENOSYS || seccomp == -EACCES)
 		seccomp = 1;
@@ -149,7 +174,7 @@ int sandbox_enter(const struct sandbox_options *o, const char **walls,
 
 int sandbox_close_files(struct err *e)
 {
-	int rc = HAVE_SANITIZER ? 0 : filter_load(FILTER_OPEN_NOTHING);
+	int rc = HAVE_SANITIZER ? 0 : filter_load(FILTER_OPEN_NOTHING, false);
 
 	if (rc == -EINVAL || rc == -ENOSYS || rc == -EACCES)
 		return 0;

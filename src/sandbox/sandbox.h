@@ -11,6 +11,7 @@
 #ifndef SANDBOX_SANDBOX_H
 #define SANDBOX_SANDBOX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct err;
@@ -19,6 +20,7 @@ struct sandbox_options {
 	const int *dirfds; /* folders that may be read, e.g. of shards */
 	size_t ndirfds;
 	int target; /* a folder that may be filled; -1: nothing is written */
+	bool may_load; /* libraries of the system, when they are wanted */
 };
 
 /*

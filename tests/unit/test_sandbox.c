@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -54,7 +55,7 @@ static int open_below(const char *name, int flags)
 }
 
 /* True when f() finds nothing wrong, confined. */
-static bool holds(void (*f)(const char *walls), bool may_fill)
+static bool holds(void (*f)(const char *walls), bool may_fill, bool may_load)
 {
 	int status;
 	pid_t pid;
@@ -67,6 +68,7 @@ static bool holds(void (*f)(const char *walls), bool may_fill)
 			.dirfds = &dirfd,
 			.ndirfds = 1,
 			.target = may_fill ? open_below("out", O_RDONLY) : -1,
+			.may_load = may_load,
 		};
 		const char *walls;
 		struct err e;
@@ -113,6 +115,9 @@ static void try_calls(const char *walls)
 	CHECK_REFUSED((int)syscall(SYS_ptrace, 0, 0, 0, 0));
 	CHECK(mmap(NULL, 4096, PROT_READ | PROT_EXEC,
 		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
+	CHECK_INT(mprotect((void *)((uintptr_t)top & ~(uintptr_t)4095), 4096,
+			   PROT_READ | PROT_EXEC),
+		  -1);
 	CHECK_INT(getrlimit(RLIMIT_CORE, &limit), 0);
 	CHECK_INT(pthread_create(&t, NULL, nothing, NULL), 0);
 	CHECK_INT(pthread_join(t, NULL), 0);
@@ -120,8 +125,8 @@ static void try_calls(const char *walls)
 
 TEST(calls)
 {
-	CHECK(holds(try_calls, false));
-	CHECK(holds(try_calls, true));
+	CHECK(holds(try_calls, false, false));
+	CHECK(holds(try_calls, true, true));
 }
 
 static void try_files(const char *walls)
@@ -141,7 +146,7 @@ static void try_files(const char *walls)
 
 TEST(files)
 {
-	CHECK(holds(try_files, false));
+	CHECK(holds(try_files, false, false));
 }
 
 static void try_filling(const char *walls)
@@ -158,7 +163,7 @@ static void try_filling(const char *walls)
 
 TEST(a_folder_to_fill)
 {
-	CHECK(holds(try_filling, true));
+	CHECK(holds(try_filling, true, false));
 }
 
 static void try_nothing(const char *walls)
@@ -170,7 +175,36 @@ static void try_nothing(const char *walls)
 
 TEST(the_second_step)
 {
-	CHECK(holds(try_nothing, false));
+	CHECK(holds(try_nothing, false, true));
+}
+
+static void *map_file(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+}
+
+static void try_to_load(const char *walls)
+{
+	(void)walls;
+	CHECK(access("/etc/ld.so.cache", F_OK) < 0 ||
+	      map_file("/etc/ld.so.cache") != MAP_FAILED);
+}
+
+static void try_not_to_load(const char *walls)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/in/model", top);
+	if (strstr(walls, "seccomp"))
+		CHECK(map_file(path) == MAP_FAILED);
+}
+
+TEST(libraries)
+{
+	CHECK(holds(try_to_load, false, true));
+	CHECK(holds(try_not_to_load, false, false));
 }
 
 static void remove_files(void)
@@ -192,6 +226,7 @@ int main(void)
 	RUN(files);
 	RUN(a_folder_to_fill);
 	RUN(the_second_step);
+	RUN(libraries);
 	remove_files();
 	return check_result();
 }
