@@ -170,6 +170,7 @@ def a_killed_daemon_wakes_who_waits():
             with mounted(slow_model(tmp)) as mnt:
                 readers = readers_at_work(mnt, 5)
                 mnt.proc.kill()
+                mnt.proc.wait(10)
                 for r in readers:
                     said = r.communicate(timeout=10)[1]
                     assert r.returncode == 1, (r.returncode, said)

@@ -100,6 +100,7 @@ def a_killed_daemon_leaves_no_mount():
         with mounted(ONNX) as mnt:
             fd = os.open(mnt + "/README", os.O_RDONLY)
             mnt.proc.send_signal(signal.SIGKILL)
+            mnt.proc.wait(10)
             wait_until(lambda: not os.path.ismount(mnt))
             fails_with(errno.ENOTCONN, os.read, fd, 1)
             os.close(fd)
