@@ -60,6 +60,7 @@
 	X(string_match)						       \
 	X(tf_array)							       \
 	X(tf_audio)							       \
+	X(tf_blocks)							       \
 	X(tf_complex)							       \
 	X(tf_control)							       \
 	X(tf_list)							       \

@@ -5,6 +5,10 @@
  */
 #include "kernel/copy.h"
 #include "op/impl.h"
+#include "op/sequence.h"
+
+/* Parts of one SplitV. */
+#define SPLIT_MAX 1024
 
 /* ---- parts ---- */
 
@@ -360,6 +364,84 @@ static int eval_transpose(struct op_call *c, struct err *e)
 	return rc;
 }
 
+/* ---- SplitV(x, sizes, axis): one size may be -1, for the rest ---- */
+
+static int part_sizes(struct op_call *c, int64_t dim, int64_t *sizes, size_t *n,
+		      struct err *e)
+{
+	int64_t sum = 0, *rest = NULL;
+	int rc = op_ints(c, 1, sizes, SPLIT_MAX, n, e);
+
+	for (size_t i = 0; rc == 0 && i < *n; i++) {
+		if (sizes[i] == -1 && !rest)
+			rest = &sizes[i];
+		else if (sizes[i] < 0)
+			return op_invalid(c, e, "a part of %lld",
+					  (long long)sizes[i]);
+		else
+			rc = op_add(c, sum, sizes[i], &sum, e);
+	}
+	if (rc != 0 || dim == DIM_UNKNOWN)
+		return rc;
+	if (sum > dim || (!rest && sum != dim) || *n < c->nout)
+		return op_invalid(c, e, "parts of %lld make %lld",
+				  (long long)dim, (long long)sum);
+	if (rest)
+		*rest = dim - sum;
+	return 0;
+}
+
+static int plan_split(struct op_call *c, int32_t *axis, int64_t *sizes,
+		      struct err *e)
+{
+	const struct shape *in = op_shape(c, 0);
+	int64_t given = 0;
+	size_t n;
+	int rc = op_scalar_int(c, 2, 0, &given, e);
+
+	if (rc != 0 || in->rank < 0)
+		return rc < 0 ? rc : 1;
+	rc = op_axis(c, given, in->rank, axis, e);
+	return rc < 0 ? rc : part_sizes(c, in->dims[*axis], sizes, &n, e);
+}
+
+static int infer_split(struct op_call *c, struct err *e)
+{
+	int64_t sizes[SPLIT_MAX];
+	struct shape s = *op_shape(c, 0);
+	int32_t axis = 0;
+	int rc = plan_split(c, &axis, sizes, e);
+
+	if (rc < 0)
+		return rc;
+	for (int32_t i = 0; rc > 0 && i < s.rank; i++)
+		s.dims[i] = DIM_UNKNOWN;
+	for (size_t i = 0; i < c->nout; i++) {
+		if (rc == 0 && i < SPLIT_MAX)
+			s.dims[axis] = sizes[i] < 0 ? DIM_UNKNOWN : sizes[i];
+		op_out(c, i, op_dtype(c, 0), &s);
+	}
+	return 0;
+}
+
+static int eval_split(struct op_call *c, struct err *e)
+{
+	int64_t sizes[SPLIT_MAX], at = 0;
+	int32_t axis;
+	int rc = plan_split(c, &axis, sizes, e);
+
+	for (size_t i = 0; rc == 0 && i < c->nout; i++) {
+		struct tensor t = {0};
+
+		rc = sequence_cut(c, 0, axis, at, sizes[i], &t, e);
+		if (rc == 0)
+			rc = op_give(c, i, &t, e);
+		tensor_drop(&t);
+		at += sizes[i];
+	}
+	return rc;
+}
+
 /* ---- InvertPermutation ---- */
 
 static int eval_invert(struct op_call *c, struct err *e)
@@ -433,6 +515,7 @@ const struct op ops_tf_array[] = {
 	{TF, "MatrixBandPart", 1, 3, 3, 1, 1, 0, 0, infer_same, eval_band},
 	{TF, "ReverseV2", 1, 2, 2, 1, 1, 0, 0, infer_same, eval_reverse},
 	{TF, "Slice", 1, 3, 3, 1, 1, 0, 0, infer_slice, eval_slice},
+	{TF, "SplitV", 1, 3, 3, 1, OP_VARIADIC, 0, 0, infer_split, eval_split},
 	{TF, "StridedSlice", 1, 4, 4, 1, 1, 0, 0, infer_strided, eval_strided},
 	{TF, "Transpose", 1, 2, 2, 1, 1, 0, 0, infer_transpose, eval_transpose},
 	{0},

@@ -191,6 +191,29 @@ def convolutions_backwards():
 
 
 @case(mount=False)
+def convolutions_with_holes():
+    """Blocks go to batches, are convolved there, and come back."""
+    x, k = numbers(2, 5, 7, 2), numbers(2, 2, 2, 3)
+    g = Graph(2, 5, 7, 2)
+    g.node("apart", "SpaceToBatchND",
+           ["x", g.const("block", [2, 3]), g.const("pads", [[1, 2], [0, 2]])])
+    g.node("conv", "Conv2D", ["apart", g.const("k", k)],
+           strides={"ints": [1, 1, 1, 1]}, padding={"s": "VALID"})
+    g.node("back", "BatchToSpaceND", ["conv", "block",
+                                      g.const("crops", [[0, 1], [0, 0]])])
+    g.node("row", "SpaceToBatchND", ["x", g.const("seven", [7, 1]),
+                                     g.const("more", [[9, 0], [0, 0]])])
+    padded = np.pad(x, ((0, 0), (1, 2), (0, 2), (0, 0)))
+    apart = padded.reshape(2, 4, 2, 3, 3, 2).transpose(2, 4, 0, 1, 3, 5)
+    want = sum(padded[:, 2 * i:2 * i + 6, 3 * j:3 * j + 6] @ k[i, j]
+               for i in range(2) for j in range(2))
+    row = np.pad(x, ((0, 0), (9, 0), (0, 0), (0, 0)))
+    row = row.reshape(2, 2, 7, 7, 2).transpose(2, 0, 1, 3, 4)
+    g.checks(x, {"apart": apart.reshape(12, 4, 3, 2),
+                 "back": want[:, :5], "row": row.reshape(14, 2, 7, 2)})
+
+
+@case(mount=False)
 def three_extents():
     x, k = numbers(1, 3, 4, 4, 2), numbers(1, 2, 2, 2, 3)
     g = Graph(1, 3, 4, 4, 2)
@@ -291,6 +314,9 @@ def parts_that_are_computed():
     g.node("back", "ReverseV2", ["x", g.const("r", [0, -1])])
     g.node("first_of_split", "Split", ["one", "x"], num_split={"i": 5})
     g.node("first_of_unpack", "Unpack", ["x"], num={"i": 4}, axis={"i": 0})
+    g.node("parts", "SplitV", ["x", g.const("sizes", [1, -1, 2]), "one"],
+           num_split={"i": 3})
+    g.node("rest", "Identity", ["parts:1"])
     g.node("inverse", "InvertPermutation", [g.const("p", [2, 0, 1])])
     g.node("band", "MatrixBandPart", ["x", g.const("low", 1),
                                       g.const("up", 0)])
@@ -300,7 +326,7 @@ def parts_that_are_computed():
                  "turned": x.transpose(2, 1, 0), "mean": x.mean((0, 1)),
                  "most": x.max((0, 1), keepdims=True), "wide": x[None],
                  "back": x[::-1, :, ::-1], "first_of_split": x[:, :1],
-                 "first_of_unpack": x[0], "band": band,
+                 "first_of_unpack": x[0], "band": band, "rest": x[:, 1:3],
                  "inverse": np.array([1, 2, 0], "i4")})
 
 
