@@ -96,7 +96,9 @@ enum op_stage {
 	OP_STAGE_AFFINE = 1, /* by channels, x * a + b */
 	OP_STAGE_COLUMNS,    /* a row that is added to each row */
 	OP_STAGE_ADD,	     /* as much as there is */
-	OP_STAGE_LIMIT
+	OP_STAGE_LIMIT,
+	OP_STAGE_QUANTIZE, /* to integers; only with the next one */
+	OP_STAGE_DEQUANTIZE
 };
 
 /* NULL when no entry covers this operator at this opset. */

@@ -18,6 +18,11 @@
 /* What a number that is stored in 16 bits keeps: nearest, ties to even. */
 enum rounding { ROUND_NONE, ROUND_FLOAT16, ROUND_BFLOAT16 };
 
+struct quantum {
+	float scale, zero;
+	float lo, hi;	   /* of the integers */
+};
+
 /*
  * What is done to each number before it is stored, in this order.  rows and
  * columns are those of a tile; what is NULL is left out.  Rounded is what each
@@ -30,6 +35,8 @@ struct finish {
 	const float *add; /* laid out like the result */
 	float lo, hi;	  /* -INFINITY, INFINITY: not limited */
 	enum rounding round;
+	bool requantise;
+	struct quantum to, from; /* integers, and what they stand for */
 };
 
 /* The same from this row, column and element of the result on. */
@@ -187,8 +194,13 @@ struct fast {
 	 * Nine weights of `width` pairs of channels, side by side, whole
 	 * vectors, to (side + 2) ** 2 numbers that are `step` apart.
 	 */
-	void (*wino_form)(size_t side, const float *g, size_t width,
-			  float *out, size_t step);
+	void (*wino_form)(size_t side, const float *g, size_t width, float *out,
+			  size_t step);
+	/* Numbers to integers, still floats; and back. */
+	void (*quantize)(const struct quantum *q, const float *x, float *y,
+			 size_t n);
+	void (*dequantize)(const struct quantum *q, const float *x, float *y,
+			   size_t n);
 	/* y = x * scale + shift */
 	void (*affine)(const float *x, float scale, float shift, float *y,
 		       size_t n);

@@ -37,6 +37,8 @@ INLINE void finish_block(const struct block_tile *t, size_t first, vec *acc,
 	if (parts & FINISH_LIMIT)
 		EACH(i, R * V)
 	acc[i] = limit(acc[i], splat(f->lo), splat(f->hi));
+	if (parts & FINISH_QUANTUM)
+		EACH(i, R * V) acc[i] = requantized(acc[i], f, parts);
 }
 
 /* Of what is needed next, the share of R pixels and one run. */

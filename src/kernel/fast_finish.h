@@ -45,6 +45,46 @@ INLINE vec round_vec(vec v, enum rounding r)
 	return select_vec(v != v, v, round_bits(v, 16));
 }
 
+/* ---- integers ---- */
+
+/* To the nearest, to even; from 2^23 on there is nothing between integers. */
+INLINE vec nearest(vec v)
+{
+	bits sign = (bits)v & 0x80000000u;
+	vec size = (vec)((bits)v ^ sign);
+	vec r = (size + 0x1p23f) - 0x1p23f;
+
+	r = select_vec(size < splat(0x1p23f), r, size);
+	return select_vec(v != v, v, (vec)((bits)r | sign));
+}
+
+INLINE vec quantize_vec(const struct quantum *q, vec v)
+{
+	v = nearest(v / splat(q->scale)) + splat(q->zero);
+	return limit(v, splat(q->lo), splat(q->hi));
+}
+
+INLINE vec dequantize_vec(const struct quantum *q, vec v)
+{
+	return (v - splat(q->zero)) * splat(q->scale);
+}
+
+static void run_quantize(const struct quantum *q, const float *x, float *y,
+			 size_t n)
+{
+	for (size_t i = 0; i < n; i += LANES)
+		store_part(y + i, quantize_vec(q, load_part(x + i, n - i)),
+			   n - i);
+}
+
+static void run_dequantize(const struct quantum *q, const float *x, float *y,
+			   size_t n)
+{
+	for (size_t i = 0; i < n; i += LANES)
+		store_part(y + i, dequantize_vec(q, load_part(x + i, n - i)),
+			   n - i);
+}
+
 /* ---- */
 
 /* Which parts of a finish there are, known when a loop is compiled. */
@@ -54,7 +94,8 @@ enum finish_part {
 	FINISH_COLUMNS = 4,
 	FINISH_ADD = 8,
 	FINISH_LIMIT = 16,
-	FINISH_ROUND = 32
+	FINISH_ROUND = 32,
+	FINISH_QUANTUM = 64
 };
 
 INLINE unsigned finish_parts(const struct finish *f)
@@ -63,12 +104,21 @@ INLINE unsigned finish_parts(const struct finish *f)
 	       (f->row_scale ? FINISH_AFFINE : 0) |
 	       (f->col_bias ? FINISH_COLUMNS : 0) | (f->add ? FINISH_ADD : 0) |
 	       (f->lo > -INFINITY || f->hi < INFINITY ? FINISH_LIMIT : 0) |
-	       (f->round ? FINISH_ROUND : 0);
+	       (f->round ? FINISH_ROUND : 0) |
+	       (f->requantise ? FINISH_QUANTUM : 0);
 }
 
 INLINE vec rounded(vec v, const struct finish *f, const unsigned parts)
 {
 	return parts & FINISH_ROUND ? round_vec(v, f->round) : v;
+}
+
+/* To what an integer stands for. */
+INLINE vec requantized(vec v, const struct finish *f, const unsigned parts)
+{
+	if (parts & FINISH_QUANTUM)
+		return dequantize_vec(&f->from, quantize_vec(&f->to, v));
+	return v;
 }
 
 /* Rows of n numbers at x, ldx apart, that go to y, ldy apart. */
@@ -105,6 +155,7 @@ INLINE void finish_loop(const struct finish *f, const struct strips *s,
 					    parts);
 			if (parts & FINISH_LIMIT)
 				v = limit(v, lo, hi);
+			v = requantized(v, f, parts);
 			store_part(y + i, v, left);
 		}
 	}
@@ -124,7 +175,7 @@ INLINE vec finish_channels(const struct finish *f, const unsigned parts, vec v,
 		v = rounded(v + load(add), f, parts);
 	if (parts & FINISH_LIMIT)
 		v = limit(v, splat(f->lo), splat(f->hi));
-	return v;
+	return requantized(v, f, parts);
 }
 
 #define FINISH_1(P)                         \

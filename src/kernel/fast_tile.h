@@ -74,6 +74,8 @@ INLINE void finish_sums(const struct tile *t, size_t row, vec *acc,
 	if (parts & FINISH_LIMIT)
 		EACH(i, R * V)
 	acc[i] = limit(acc[i], splat(f->lo), splat(f->hi));
+	if (parts & FINISH_QUANTUM)
+		EACH(i, R * V) acc[i] = requantized(acc[i], f, parts);
 }
 
 /* A block of R rows and V vectors of columns, from row `row` of the tile. */

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernel/quant.h"
 
-#include <math.h>
+#include "kernel/fast.h"
+
+/* Numbers of a task. */
+#define PART 16384
 
 struct job {
 	const struct quant_plan *p;
 	const float *x;
 	float *y;
+	bool back;
+	size_t parts; /* of a row */
 };
 
 /* Where the parameters of a row begin, and how they go along with it. */
@@ -23,66 +28,69 @@ static size_t locate(const struct quant_plan *p, size_t row, size_t *step)
 	       p->inner;
 }
 
-static float quantize(const struct quant_plan *p, float x, float scale,
-		      float zero)
+/* Some of a row, from number `first` on, with parameters of its own or one. */
+static void quantize(const struct quant_plan *p, const struct quantum *q,
+		     const float *x, float *y, size_t n)
 {
-	float v = x / scale;
-
-	if (!p->round)
-		return v + zero;
-	v = nearbyintf(v) + zero;
-	return v < p->lo ? p->lo : v > p->hi ? p->hi : v;
+	if (p->round) {
+		fast_get()->quantize(q, x, y, n);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] / q->scale + q->zero;
 }
 
-static void to_rows(void *ctx, size_t begin, size_t end)
+static struct quantum quantum_at(const struct quant_plan *p, size_t i)
 {
-	const struct job *j = ctx;
+	return (struct quantum){.scale = p->scale[i],
+				.zero = p->zero ? p->zero[i] : 0,
+				.lo = p->lo,
+				.hi = p->hi};
+}
+
+/* Part `task` of a row. */
+static void run_part(const struct job *j, size_t task)
+{
 	const struct quant_plan *p = j->p;
+	size_t row = task / j->parts, first = task % j->parts * PART, step;
+	size_t n = p->inner - first < PART ? p->inner - first : PART;
+	size_t at = locate(p, row, &step), each = step ? 1 : n;
+	const float *x = j->x + row * p->inner + first;
+	float *y = j->y + row * p->inner + first;
 
-	for (size_t row = begin; row < end; row++) {
-		size_t step, at = locate(p, row, &step);
-		const float *x = j->x + row * p->inner;
-		float *y = j->y + row * p->inner;
+	for (size_t i = 0; i < n; i += each) {
+		struct quantum q = quantum_at(p, at + (first + i) * step);
 
-		for (size_t i = 0; i < p->inner; i++)
-			y[i] = quantize(p, x[i], p->scale[at + i * step],
-					p->zero ? p->zero[at + i * step] : 0);
+		if (j->back)
+			fast_get()->dequantize(&q, x + i, y + i, each);
+		else
+			quantize(p, &q, x + i, y + i, each);
 	}
 }
 
-static void from_rows(void *ctx, size_t begin, size_t end)
+static void run_parts(void *ctx, size_t begin, size_t end)
 {
-	const struct job *j = ctx;
+	for (size_t i = begin; i < end; i++)
+		run_part(ctx, i);
+}
+
+static void run_all(const struct kernel *k, struct job *j)
+{
 	const struct quant_plan *p = j->p;
 
-	for (size_t row = begin; row < end; row++) {
-		size_t step, at = locate(p, row, &step);
-		const float *x = j->x + row * p->inner;
-		float *y = j->y + row * p->inner;
-
-		for (size_t i = 0; i < p->inner; i++) {
-			size_t s = at + i * step;
-			float zero = p->zero ? p->zero[s] : 0;
-
-			y[i] = (x[i] - zero) * p->scale[s];
-		}
-	}
+	j->parts = (p->inner + PART - 1) / PART;
+	kernel_for(k, p->outer * p->dim * j->parts, PART / (p->inner + 1) + 1,
+		   run_parts, j);
 }
 
 void quant_to(const struct kernel *k, const struct quant_plan *p,
 	      const float *x, float *y)
 {
-	struct job j = {p, x, y};
-
-	kernel_for(k, p->outer * p->dim, 16384 / (p->inner + 1) + 1, to_rows,
-		   &j);
+	run_all(k, &(struct job){.p = p, .x = x, .y = y});
 }
 
 void quant_from(const struct kernel *k, const struct quant_plan *p,
 		const float *x, float *y)
 {
-	struct job j = {p, x, y};
-
-	kernel_for(k, p->outer * p->dim, 16384 / (p->inner + 1) + 1, from_rows,
-		   &j);
+	run_all(k, &(struct job){.p = p, .x = x, .y = y, .back = true});
 }

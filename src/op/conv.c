@@ -303,7 +303,9 @@ static unsigned leads_conv(struct op_call *c)
 	struct conv v;
 
 	return ask_way(c, &v) ? 1u << OP_STAGE_AFFINE | 1u << OP_STAGE_ADD |
-					1u << OP_STAGE_LIMIT
+					1u << OP_STAGE_LIMIT |
+					1u << OP_STAGE_QUANTIZE |
+					1u << OP_STAGE_DEQUANTIZE
 			      : 0;
 }
 

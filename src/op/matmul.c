@@ -266,7 +266,8 @@ static unsigned leads_matmul(struct op_call *c)
 	    op_shape(c, 1)->rank < 2 || !shape_is_known(&s))
 		return 0;
 	return 1u << OP_STAGE_COLUMNS | 1u << OP_STAGE_ADD |
-	       1u << OP_STAGE_LIMIT;
+	       1u << OP_STAGE_LIMIT | 1u << OP_STAGE_QUANTIZE |
+	       1u << OP_STAGE_DEQUANTIZE;
 }
 
 static int eval_matmul(struct op_call *c, struct err *e)

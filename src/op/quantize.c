@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "kernel/fast.h"
 #include "op/impl.h"
 
 int quant_range(struct op_call *c, enum dtype t, struct quant_plan *p,
@@ -169,6 +170,45 @@ static int eval_quantize(struct op_call *c, struct err *e)
 				     quantized_type(c), e);
 }
 
+/* One scale for all. */
+static bool has_one_scale(const struct op_call *c)
+{
+	return op_shape(c, 1)->rank >= 0 && op_shape(c, 1)->rank <= 1 &&
+	       op_nelems(c, 1) == 1 && c->in[1].dtype == DTYPE_F32;
+}
+
+static int read_quantum(struct op_call *c, struct quantum *q, struct err *e)
+{
+	const float *scale, *zero;
+	int rc = op_in_f32(c, 1, &scale, e);
+
+	if (rc == 0)
+		rc = op_in_f32(c, 2, &zero, e);
+	if (rc < 0)
+		return rc;
+	q->scale = *scale;
+	q->zero = zero ? *zero : 0;
+	return 0;
+}
+
+static int join_quantize(struct op_call *c, size_t flow, struct finish *f,
+			 struct err *e)
+{
+	struct quant_plan p;
+	int rc;
+
+	if (flow != 0 || c->in[0].dtype != DTYPE_F32 || !has_one_scale(c) ||
+	    quant_range(c, quantized_type(c), &p, NULL) < 0 || !p.round)
+		return 0;
+	if (!f)
+		return OP_STAGE_QUANTIZE;
+	rc = read_quantum(c, &f->to, e);
+	f->requantise = true;
+	f->to.lo = p.lo;
+	f->to.hi = p.hi;
+	return rc;
+}
+
 /* ---- DequantizeLinear ---- */
 static enum dtype dequantized_type(const struct op_call *c)
 {
@@ -199,6 +239,15 @@ static int eval_dequantize(struct op_call *c, struct err *e)
 	if (rc == 0)
 		quant_from(&c->env->kernel, &p, x, out);
 	return rc;
+}
+
+static int join_dequantize(struct op_call *c, size_t flow, struct finish *f,
+			   struct err *e)
+{
+	if (flow != 0 || !op_is_int(c->in[0].dtype) || !has_one_scale(c) ||
+	    dequantized_type(c) != DTYPE_F32)
+		return 0;
+	return f ? read_quantum(c, &f->from, e) : OP_STAGE_DEQUANTIZE;
 }
 
 /* ---- DynamicQuantizeLinear ---- */
@@ -259,10 +308,10 @@ static int eval_dynamic(struct op_call *c, struct err *e)
 }
 
 const struct op ops_quantize[] = {
-	{ONNX, "QuantizeLinear", 10, 2, 3, 1, 1, 0, 0, infer_quantize,
-	 eval_quantize},
-	{ONNX, "DequantizeLinear", 10, 2, 3, 1, 1, 0, 0, infer_dequantize,
-	 eval_dequantize},
+	{ONNX, "QuantizeLinear", 10, 2, 3, 1, 1, OP_WRITES_ALL, 0,
+	 infer_quantize, eval_quantize, .join = join_quantize},
+	{ONNX, "DequantizeLinear", 10, 2, 3, 1, 1, OP_WRITES_ALL, 0,
+	 infer_dequantize, eval_dequantize, .join = join_dequantize},
 	{MICROSOFT, "QuantizeLinear", 1, 2, 3, 1, 1, 0, 0, infer_quantize,
 	 eval_quantize},
 	{MICROSOFT, "DequantizeLinear", 1, 2, 3, 1, 1, 0, 0, infer_dequantize,

@@ -105,6 +105,32 @@ static unsigned find_stages(const struct run *r, node_id i)
 	return r->prog->ops[i]->leads(&q.call);
 }
 
+static enum dtype type_of(const struct run *r, node_id i)
+{
+	return r->slots[r->g->nodes[i].out[0]].value.t.dtype;
+}
+
+/* Nodes from chain[0] on; how many. */
+static uint32_t find_chain(const struct plan *p, const bool *wanted,
+			   unsigned stages, node_id chain[GROUP_MAX])
+{
+	uint32_t n = 1;
+	int stage = 0;
+
+	while (stages && n < GROUP_MAX) {
+		node_id next = follow(p, wanted, chain[n - 1], stages, &stage);
+
+		if (next == NO_NODE)
+			break;
+		chain[n++] = next;
+	}
+	/* The result is of the type that the first one makes. */
+	while (n > 1 &&
+	       type_of(p->run, chain[n - 1]) != type_of(p->run, chain[0]))
+		n--;
+	return n;
+}
+
 void group_plan(struct plan *p, bool *wanted)
 {
 	uint32_t i;
@@ -112,19 +138,15 @@ void group_plan(struct plan *p, bool *wanted)
 	for (i = 0; i < p->run->g->nnodes; i++)
 		p->leads[i] = NO_NODE;
 	for (i = 0; i < p->run->g->nnodes; i++) {
-		node_id tail = i, next;
 		unsigned stages = wanted[i] ? find_stages(p->run, i) : 0;
-		int stage = 0;
+		node_id chain[GROUP_MAX] = {i};
+		uint32_t n = find_chain(p, wanted, stages, chain);
 
-		while (stages) {
-			next = follow(p, wanted, tail, stages, &stage);
-			if (next == NO_NODE)
-				break;
-			wanted[tail] = false;
-			tail = next;
-		}
-		if (tail != i)
-			p->leads[tail] = i;
+		if (n == 1)
+			continue;
+		p->leads[chain[n - 1]] = i;
+		while (n-- > 1)
+			wanted[chain[n - 1]] = false;
 	}
 }
 

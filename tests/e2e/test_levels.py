@@ -13,7 +13,7 @@ import numpy as np
 from e2e import PROGRAM, case, main, mounted, tempdir
 from onnx_recipe import F32, I64, model, node, tensor
 
-I8 = 3
+U8, I8 = 2, 3
 F16 = 10
 STORED = {F32: "<f4", F16: "<f2"}
 LEVELS = ["portable", "avx2", "avx512"]
@@ -22,9 +22,9 @@ LEVELS = ["portable", "avx2", "avx512"]
 class Net:
     """A chain of nodes with random parameters."""
 
-    def __init__(self, dtype=F32):
+    def __init__(self, dtype=F32, quantised=False):
         self.rng = np.random.default_rng(5)
-        self.dtype = dtype
+        self.dtype, self.quantised = dtype, quantised
         self.nodes, self.tensors, self.values = [], [], []
 
     def param(self, *shape, scale=1.0, off=0.0):
@@ -66,8 +66,16 @@ class Net:
         if residual:
             x = self.add("Add", x, residual)
         if act == "Clip":
-            return self.add("Clip", x, self.scalar(0.0), self.scalar(6.0))
-        return self.add(act, x)
+            x = self.add("Clip", x, self.scalar(0.0), self.scalar(6.0))
+        else:
+            x = self.add(act, x)
+        return self.through_integers(x) if self.quantised else x
+
+    def through_integers(self, x):
+        scale, zero = self.scalar(0.03), "z%d" % len(self.tensors)
+        self.tensors.append(tensor(zero, U8, [], b"\3"))
+        x = self.add("QuantizeLinear", x, scale, zero)
+        return self.add("DequantizeLinear", x, scale, zero)
 
     def positive(self, n):
         name = "p%d" % len(self.tensors)
@@ -127,17 +135,17 @@ def words(net):
     return net.linear(y, 600, 96, residual=x)
 
 
-def make(tmp, dtype=F32):
-    net = Net(dtype)
+def make(tmp, *kind):
+    net = Net(*kind)
     outputs = [images(net), words(net)]
     path = os.path.join(tmp, "net.onnx")
     with open(path, "wb") as f:
-        f.write(model(net.nodes, [("x", dtype, [1, 3, 112, 104]),
-                                  ("t", dtype, [10, 96])],
+        f.write(model(net.nodes, [("x", net.dtype, [1, 3, 112, 104]),
+                                  ("t", net.dtype, [10, 96])],
                       outputs, net.tensors, opset=13))
     for name, shape in ("x", (1, 3, 112, 104)), ("t", (10, 96)):
         np.save(os.path.join(tmp, name),
-                net.rng.standard_normal(shape).astype(STORED[dtype]))
+                net.rng.standard_normal(shape).astype(STORED[net.dtype]))
     return path, net.values, outputs
 
 
@@ -164,9 +172,9 @@ def split(data, sizes):
     return parts
 
 
-def compare_orders(dtype):
+def compare_orders(*kind):
     with tempdir() as tmp:
-        path, values, outputs = make(tmp, dtype)
+        path, values, outputs = make(tmp, *kind)
         sizes = dict(zip(values, sizes_of(tmp, path, values)))
 
         def in_order(order, level, threads):
@@ -192,6 +200,11 @@ def the_same_bits_in_any_order():
 @case(mount=False)
 def the_same_bits_in_any_order_of_float16():
     compare_orders(F16)
+
+
+@case(mount=False)
+def the_same_bits_in_any_order_through_integers():
+    compare_orders(F32, True)
 
 
 @case(mount=False)
