@@ -234,10 +234,10 @@ static int one_hot(struct tflite_make *k, struct err *e)
 {
 	int64_t axis = tflite_option(k, 0, 4, -1);
 	const struct tensor *x = tflite_type(k, k->given[0]);
-	value_id in[3], from, depth, wide, numbers;
+	value_id in[3], from, depth = NO_VALUE, wide, numbers;
 	struct step s = {.what = "numbers", .type = "Range", .nin = 3};
 	int64_t number[] = {0, 1};
-	value_id zero, one;
+	value_id zero = NO_VALUE, one = NO_VALUE;
 	int rc;
 
 	if (k->nin != 4 || !x || (axis != -1 && axis != x->shape.rank))
