@@ -172,7 +172,7 @@ static int eval_pool(struct op_call *c, struct err *e)
 			     : op_out_as(c, 0, c->in[0].dtype, &s, &out, e);
 	if (rc == 0 && op_wants(c, 1))
 		rc = op_alloc(c, 1, DTYPE_I64, &s, &indices, e);
-	if (rc < 0)
+	if (rc < 0 || shape_span(&s, 0, s.rank) == 0)
 		return rc;
 	if (is_fast(c, &v, &d))
 		return pool_fast(c, &d, in, out, e);

@@ -191,6 +191,17 @@ def convolutions_backwards():
 
 
 @case(mount=False)
+def pictures_that_are_none():
+    x = np.zeros((0, 4, 4, 8), "f4")
+    g = Graph(0, 4, 4, 8)
+    g.node("pool", "MaxPool", ["x"], ksize={"ints": [1, 2, 2, 1]},
+           strides={"ints": [1, 2, 2, 1]}, padding={"s": "VALID"})
+    g.node("conv", "Conv2D", ["x", g.const("k", numbers(3, 3, 8, 8))],
+           strides={"ints": [1, 1, 1, 1]}, padding={"s": "SAME"})
+    g.checks(x, {"pool": np.zeros((0, 2, 2, 8)), "conv": x})
+
+
+@case(mount=False)
 def convolutions_with_holes():
     """Blocks go to batches, are convolved there, and come back."""
     x, k = numbers(2, 5, 7, 2), numbers(2, 2, 2, 3)
