@@ -516,7 +516,11 @@ static int preprocess(struct coreml *k, const Coreml__Feature *f,
 	float bgr[] = {s->bluebias, s->greenbias, s->redbias};
 	bool is_gray = i && (i->colorspace == 10 || i->colorspace == 40);
 	const float *bias = i && i->colorspace == 30 ? bgr : rgb;
-	struct steps at = {k->m, k->m->graph, coreml_span(&f->name), NULL};
+	/* Names in the message have no NUL behind them. */
+	struct steps at = {k->m,
+			   k->m->graph,
+			   {k->m->graph->values[k->raw].name, f->name.len},
+			   NULL};
 	const struct shape shape =
 		shape_of(3, (const int64_t[]){is_gray ? 1 : 3, 1, 1});
 	value_id v, number;
