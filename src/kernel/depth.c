@@ -68,7 +68,7 @@ static void plan_blocks(struct planes *p)
 	size_t lanes = p->f->lanes, bands;
 
 	p->nblocks = (v->out_channels + lanes - 1) / lanes;
-	bands = TASKS / (p->nblocks * v->batch) + 1;
+	bands = TASKS / (p->nblocks * v->batch) + 2;
 	bands = bands < w->out[1] ? bands : w->out[1];
 	p->bands = (struct split){w->out[1], (w->out[1] + bands - 1) / bands};
 	p->in_size = v->x_blocked ? 0 : band_in(p) * w->in[2] * lanes;
@@ -264,11 +264,16 @@ static void run_band(const struct planes *p, size_t task, float *room)
 	const struct conv *v = p->v;
 	const struct window *w = &v->w;
 	size_t lanes = p->f->lanes, nbands = split_count(p->bands), at, n;
-	struct band b = {.p = p, .block = task / nbands, .outside = room};
+	/* Rows of all blocks, then the next ones: as others read them. */
+	size_t image = task / (nbands * p->nblocks);
+	size_t band = task / p->nblocks % nbands;
+	struct band b = {.p = p,
+			 .block = image * p->nblocks + task % p->nblocks,
+			 .outside = room};
 	float rows[3 * 16];
 	struct finish finish;
 
-	split_part(p->bands, task % nbands, &b.first, &b.n);
+	split_part(p->bands, band, &b.first, &b.n);
 	b.channel = b.block % p->nblocks * lanes;
 	n = v->out_channels - b.channel;
 	b.nchannels = n < lanes ? n : lanes;

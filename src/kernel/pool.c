@@ -18,12 +18,26 @@
 #define SPIN_NS 50000
 #define THREADS_MAX 256
 
+/* Chunks are dealt out to so many at most. */
+#define HANDS_MAX 16
+
 struct job {
 	const struct kernel *kernel;
 	kernel_fn *fn;
 	void *ctx;
-	size_t n, grain;
-	atomic_size_t next; /* chunk */
+	size_t n, grain, nchunks;
+	/*
+	 * Each thread begins with a part of its own, so that what it made in
+	 * one loop it finds in its cache in the next, then helps others.
+	 */
+	unsigned nhands;
+	atomic_size_t next[HANDS_MAX]; /* chunk */
+};
+
+struct hand {
+	struct pool *pool;
+	size_t id; /* 0 is the caller */
+	pthread_t thread;
 };
 
 struct pool {
@@ -35,7 +49,7 @@ struct pool {
 	struct job *job;    /* NULL: none to join */
 	bool quit;
 	unsigned nworkers;
-	pthread_t workers[];
+	struct hand workers[];
 };
 
 static uint64_t now_ns(void)
@@ -67,25 +81,49 @@ static void spin(atomic_uint *a, unsigned v, bool until_equal)
 	} while (now_ns() < end);
 }
 
-static void work(struct job *j)
+/* Where the part of a hand begins. */
+static size_t part_of(const struct job *j, size_t hand)
 {
-	size_t nchunks = j->n / j->grain + (j->n % j->grain != 0);
+	return j->nchunks * hand / j->nhands;
+}
+
+/* False when stopped. */
+static bool work_on(struct job *j, size_t hand)
+{
+	size_t end = part_of(j, hand + 1);
 
 	for (;;) {
-		size_t i = atomic_fetch_add(&j->next, 1);
-		size_t begin, end;
+		size_t i = atomic_fetch_add(&j->next[hand], 1), at;
 
-		if (i >= nchunks || kernel_stopped(j->kernel))
-			return;
-		begin = i * j->grain;
-		end = j->n - begin < j->grain ? j->n : begin + j->grain;
-		j->fn(j->ctx, begin, end);
+		if (kernel_stopped(j->kernel))
+			return false;
+		if (i >= end)
+			return true;
+		at = i * j->grain;
+		j->fn(j->ctx, at, j->n - at < j->grain ? j->n : at + j->grain);
 	}
+}
+
+/* id: of the thread. */
+static void work(struct job *j, size_t id)
+{
+	for (size_t i = 0; i < j->nhands; i++)
+		if (!work_on(j, (id + i) % j->nhands))
+			return;
+}
+
+static void start(struct job *j, size_t nthreads)
+{
+	j->nchunks = j->n / j->grain + (j->n % j->grain != 0);
+	j->nhands = (unsigned)(nthreads < HANDS_MAX ? nthreads : HANDS_MAX);
+	for (size_t i = 0; i < j->nhands; i++)
+		atomic_init(&j->next[i], part_of(j, i));
 }
 
 static void *worker(void *arg)
 {
-	struct pool *p = arg;
+	struct hand *me = arg;
+	struct pool *p = me->pool;
 	unsigned seen = 0;
 
 	for (;;) {
@@ -106,7 +144,7 @@ static void *worker(void *arg)
 		pthread_mutex_unlock(&p->lock);
 		if (!j)
 			continue;
-		work(j);
+		work(j, me->id);
 		pthread_mutex_lock(&p->lock);
 		if (atomic_fetch_sub(&p->active, 1) == 1)
 			pthread_cond_signal(&p->idle);
@@ -123,6 +161,22 @@ static unsigned count_threads(unsigned wanted)
 	return n > THREADS_MAX ? THREADS_MAX : (unsigned)n;
 }
 
+/*
+ * It is held for a few instructions, by who is running: to sleep because of
+ * that would take longer than most loops.
+ */
+static void init_lock(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+#ifdef __GLIBC__
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+#endif
+	pthread_mutex_init(lock, &attr);
+	pthread_mutexattr_destroy(&attr);
+}
+
 struct pool *pool_new(unsigned nthreads)
 {
 	unsigned n = count_threads(nthreads) - 1;
@@ -131,14 +185,18 @@ struct pool *pool_new(unsigned nthreads)
 
 	if (!p)
 		return NULL;
-	pthread_mutex_init(&p->lock, NULL);
+	init_lock(&p->lock);
 	pthread_cond_init(&p->wake, NULL);
 	pthread_cond_init(&p->idle, NULL);
 	/* Signals are for the program's own threads. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (unsigned i = 0; i < n; i++) {
-		if (pthread_create(&p->workers[i], NULL, worker, p) != 0)
+		struct hand *h = &p->workers[i];
+
+		h->pool = p;
+		h->id = i + 1;
+		if (pthread_create(&h->thread, NULL, worker, h) != 0)
 			break;
 		p->nworkers++;
 	}
@@ -155,7 +213,7 @@ void pool_free(struct pool *p)
 	pthread_cond_broadcast(&p->wake);
 	pthread_mutex_unlock(&p->lock);
 	for (unsigned i = 0; i < p->nworkers; i++)
-		pthread_join(p->workers[i], NULL);
+		pthread_join(p->workers[i].thread, NULL);
 	pthread_cond_destroy(&p->wake);
 	pthread_cond_destroy(&p->idle);
 	pthread_mutex_destroy(&p->lock);
@@ -181,7 +239,7 @@ static void share(struct pool *p, struct job *j)
 	atomic_fetch_add(&p->epoch, 1);
 	pthread_cond_broadcast(&p->wake);
 	pthread_mutex_unlock(&p->lock);
-	work(j);
+	work(j, 0);
 	/* Nobody joins from here on; who is inside is waited for. */
 	pthread_mutex_lock(&p->lock);
 	p->job = NULL;
@@ -205,8 +263,11 @@ void kernel_for(const struct kernel *k, size_t n, size_t grain, kernel_fn *fn,
 
 	if (n == 0)
 		return;
-	if (n > j.grain && k->pool && k->pool->nworkers > 0 && claim(k->pool))
+	if (n > j.grain && k->pool && k->pool->nworkers > 0 && claim(k->pool)) {
+		start(&j, k->pool->nworkers + 1);
 		share(k->pool, &j);
-	else
-		work(&j);
+	} else {
+		start(&j, 1);
+		work(&j, 0);
+	}
 }
