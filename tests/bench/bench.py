@@ -26,7 +26,7 @@ import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "e2e"))
-from e2e import can_mount, mounted, run, tempdir  # noqa: E402
+from e2e import can_mount, mounted, run, tempdir, unmount  # noqa: E402
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "golden"))
 import ggml  # noqa: E402
@@ -443,7 +443,7 @@ def narrow_weights(opts):
 @case
 def first_activation(opts):
     with tempdir() as tmp:
-        with_models(whole_models.first_activation, tmp, mounted, run)
+        with_models(whole_models.first_activation, tmp, run, unmount)
 
 
 def main():
