@@ -104,6 +104,20 @@ int steps_make(struct steps *k, const char *what, const char *type, value_id a,
 	return steps_inner(k, &n, out, e);
 }
 
+int steps_cast(struct steps *k, const char *what, int64_t type, value_id in,
+	       value_id *out, struct err *e)
+{
+	struct attr to = attr_set_int("to", type);
+	struct step n = {.what = what,
+			 .type = "Cast",
+			 .in = &in,
+			 .nin = 1,
+			 .attrs = &to,
+			 .nattrs = 1};
+
+	return steps_inner(k, &n, out, e);
+}
+
 int steps_axis(struct steps *k, const char *what, const char *type,
 	       int64_t axis, value_id in, value_id *out, struct err *e)
 {

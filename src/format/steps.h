@@ -51,6 +51,9 @@ int steps_inner(struct steps *k, const struct step *n, value_id *out,
 /* The same without attributes; b may be NO_VALUE. */
 int steps_make(struct steps *k, const char *what, const char *type, value_id a,
 	       value_id b, value_id *out, struct err *e);
+/* Cast, to an element type as ONNX numbers them. */
+int steps_cast(struct steps *k, const char *what, int64_t type, value_id in,
+	       value_id *out, struct err *e);
 /* Squeeze or Unsqueeze, by one axis. */
 int steps_axis(struct steps *k, const char *what, const char *type,
 	       int64_t axis, value_id in, value_id *out, struct err *e);

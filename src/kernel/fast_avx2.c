@@ -11,7 +11,6 @@
 #endif
 #define LANES 8
 #define EVEN_LANES 0, 2, 4, 6, 8, 10, 12, 14
-#define ODD_LANES 1, 3, 5, 7, 9, 11, 13, 15
 #define LOW_LANES 0, 8, 1, 9, 2, 10, 3, 11
 #define HIGH_LANES 4, 12, 5, 13, 6, 14, 7, 15
 #define ROWS 4

@@ -2,7 +2,6 @@
 /* fast_portable - any processor: vectors of four. */
 #define LANES 4
 #define EVEN_LANES 0, 2, 4, 6
-#define ODD_LANES 1, 3, 5, 7
 #define LOW_LANES 0, 4, 1, 5
 #define HIGH_LANES 2, 6, 3, 7
 #define ROWS 4

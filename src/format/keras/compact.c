@@ -13,20 +13,6 @@
 
 #include "format/keras/rnn.h"
 
-static int cast(struct keras_call *c, const char *what, int64_t type,
-		value_id in, value_id *out, struct err *e)
-{
-	struct attr to = attr_set_int("to", type);
-	struct step s = {.what = what,
-			 .type = "Cast",
-			 .in = &in,
-			 .nin = 1,
-			 .attrs = &to,
-			 .nattrs = 1};
-
-	return steps_inner(&c->at, &s, out, e);
-}
-
 static int sum_steps(struct keras_call *c, value_id in, value_id *out,
 		     struct err *e)
 {
@@ -75,7 +61,8 @@ static int count(struct keras_call *c, value_id mask, struct rnn_mask *m,
 {
 	value_id one = NO_VALUE, axis, v;
 	int64_t along = 1;
-	int rc = cast(c, "mask_numbers", 7, mask, &m->numbers, e); /* int64 */
+	int rc = steps_cast(&c->at, "mask_numbers", 7, mask, &m->numbers,
+			    e); /* int64 */
 
 	m->mask = mask;
 	if (rc == 0)
@@ -127,7 +114,9 @@ static int set_lengths(struct keras_call *c, struct rnn_mask *m, struct err *e)
 		steps_axis(&c->at, "mask_count", "Squeeze", 1, m->total, &v, e);
 
 	/* int32 */
-	return rc < 0 ? rc : cast(c, "mask_lengths", 6, v, &m->lengths, e);
+	return rc < 0 ? rc
+		      : steps_cast(&c->at, "mask_lengths", 6, v, &m->lengths,
+				   e);
 }
 
 int rnn_compact(struct keras_call *c, value_id mask, value_id *x,

@@ -53,40 +53,28 @@ bool keras_knows_masks(const struct keras_call *c)
 
 /* ---- masks that are made ---- */
 
+/* As ONNX numbers element types. */
+#define TO_BOOL 9
+
 /* Rows chosen by zero are none. */
 static int embedding_mask(struct keras_call *c, value_id *out, struct err *e)
 {
-	struct attr to = attr_set_int("to", 9); /* bool */
-	struct step s = {.what = "mask",
-			 .type = "Cast",
-			 .in = c->in,
-			 .nin = 1,
-			 .attrs = &to,
-			 .nattrs = 1};
-
 	*out = NO_VALUE;
 	return keras_flag(c, "mask_zero", false)
-		       ? steps_inner(&c->at, &s, out, e)
+		       ? steps_cast(&c->at, "mask", TO_BOOL, c->in[0], out, e)
 		       : 0;
 }
 
 /* The layer has found already where any number differs. */
 static int masking_mask(struct keras_call *c, value_id *out, struct err *e)
 {
-	struct attr to = attr_set_int("to", 9); /* bool */
 	value_id any;
-	struct step s = {.what = "mask",
-			 .type = "Cast",
-			 .in = &any,
-			 .nin = 1,
-			 .attrs = &to,
-			 .nattrs = 1};
 	int rc = steps_value(&c->at, "any", &any, e);
 
 	if (rc == 0)
 		rc = steps_axis(&c->at, "any_steps", "Squeeze", -1, any, &any,
 				e);
-	return rc < 0 ? rc : steps_inner(&c->at, &s, out, e);
+	return rc < 0 ? rc : steps_cast(&c->at, "mask", TO_BOOL, any, out, e);
 }
 
 /*

@@ -11,20 +11,6 @@
 
 #define AXES_MAX 32
 
-static int cast_inner(struct tf_make *k, const char *what, value_id in,
-		      int64_t to, value_id *out, struct err *e)
-{
-	struct attr a = attr_set_int("to", to);
-	struct step n = {.what = what,
-			 .type = "Cast",
-			 .in = &in,
-			 .nin = 1,
-			 .attrs = &a,
-			 .nattrs = 1};
-
-	return steps_inner(&k->at, &n, out, e);
-}
-
 static int cast_last(struct tf_make *k, value_id v, int64_t to, struct err *e)
 {
 	struct attr a = attr_set_int("to", to);
@@ -213,8 +199,8 @@ static int gather_nd(struct tf_make *k, struct err *e)
 	if (k->call->nin != 2)
 		return 0;
 	a = attr_set_int("batch_dims", tf_int(k, "batch_dims", 0));
-	rc = cast_inner(k, "to_int64", k->call->in[1], TF_ONNX_INT64, &in[1],
-			e);
+	rc = steps_cast(&k->at, "to_int64", TF_ONNX_INT64, k->call->in[1],
+			&in[1], e);
 	return rc < 0 ? rc
 		      : tf_finish(k, "compute", "GatherND", 0, in, 2, &a, 1, e);
 }
@@ -230,8 +216,8 @@ static int fill(struct tf_make *k, struct err *e)
 	if (k->call->nin != 2)
 		return 0;
 	in[0] = k->call->in[1];
-	rc = cast_inner(k, "to_int64", k->call->in[0], TF_ONNX_INT64, &in[1],
-			e);
+	rc = steps_cast(&k->at, "to_int64", TF_ONNX_INT64, k->call->in[0],
+			&in[1], e);
 	return rc < 0 ? rc
 		      : tf_finish(k, "compute", "Expand", 0, in, 2, NULL, 0, e);
 }
@@ -243,8 +229,8 @@ static int tile(struct tf_make *k, struct err *e)
 
 	if (k->call->nin != 2)
 		return 0;
-	rc = cast_inner(k, "to_int64", k->call->in[1], TF_ONNX_INT64, &in[1],
-			e);
+	rc = steps_cast(&k->at, "to_int64", TF_ONNX_INT64, k->call->in[1],
+			&in[1], e);
 	return rc < 0 ? rc
 		      : tf_finish(k, "compute", "Tile", 0, in, 2, NULL, 0, e);
 }
@@ -314,15 +300,15 @@ static int one_hot(struct tf_make *k, struct err *e)
 	if (rc == 0)
 		rc = whole_number(k, "first", 0, &r[0], e);
 	if (rc == 0)
-		rc = cast_inner(k, "depth", k->call->in[1], TF_ONNX_INT64,
+		rc = steps_cast(&k->at, "depth", TF_ONNX_INT64, k->call->in[1],
 				&r[1], e);
 	if (rc == 0)
 		rc = whole_number(k, "step", 1, &r[2], e);
 	if (rc == 0)
 		rc = steps_inner(&k->at, &count, &r[0], e);
 	if (rc == 0)
-		rc = cast_inner(k, "to_int64", k->call->in[0], TF_ONNX_INT64,
-				&in[0], e);
+		rc = steps_cast(&k->at, "to_int64", TF_ONNX_INT64,
+				k->call->in[0], &in[0], e);
 	if (rc == 0)
 		rc = steps_inner(&k->at, &wide, &in[0], e);
 	if (rc == 0)
@@ -411,8 +397,8 @@ static int top_k(struct tf_make *k, struct err *e)
 
 	if (k->call->nin != 2)
 		return 0;
-	rc = cast_inner(k, "to_int64", k->call->in[1], TF_ONNX_INT64, &in[1],
-			e);
+	rc = steps_cast(&k->at, "to_int64", TF_ONNX_INT64, k->call->in[1],
+			&in[1], e);
 	if (rc == 0)
 		rc = attr_set_ints(&k->at, "shape", &one, 1, &a, e);
 	if (rc == 0)
@@ -462,8 +448,8 @@ static int reduce_bool(struct tf_make *k, struct err *e)
 	rc = attr_set_ints(&k->at, "axes", axes, m, &a[0], e);
 	a[1] = attr_set_int("keepdims", tf_flag(k, "keep_dims"));
 	if (rc == 0)
-		rc = cast_inner(k, "to_int32", k->call->in[0], TF_ONNX_INT32,
-				&v, e);
+		rc = steps_cast(&k->at, "to_int32", TF_ONNX_INT32,
+				k->call->in[0], &v, e);
 	if (rc == 0)
 		rc = steps_inner(&k->at, &n, &v, e);
 	return rc < 0 ? rc : cast_last(k, v, TF_ONNX_BOOL, e);

@@ -9,20 +9,6 @@
 
 /* ---- building ---- */
 
-static int cast(struct tflite_make *k, const char *what, int64_t type,
-		value_id in, value_id *out, struct err *e)
-{
-	struct attr to = attr_set_int("to", type);
-	struct step s = {.what = what,
-			 .type = "Cast",
-			 .in = &in,
-			 .nin = 1,
-			 .attrs = &to,
-			 .nattrs = 1};
-
-	return steps_inner(&k->at, &s, out, e);
-}
-
 #define TO_INT32 6
 #define TO_INT64 7
 #define TO_BOOL 9
@@ -163,7 +149,7 @@ static int reduce_bools(struct tflite_make *k, struct err *e)
 		return 0;
 	rc = attr_set_ints(&k->at, "axes", axes, n, &a[0], e);
 	if (rc == 0)
-		rc = cast(k, "numbers", TO_INT32, k->in[0], &v, e);
+		rc = steps_cast(&k->at, "numbers", TO_INT32, k->in[0], &v, e);
 	if (rc == 0)
 		rc = steps_inner(&k->at, &s, &v, e);
 	return rc < 0 ? rc : last_cast(k, TO_BOOL, v, e);
@@ -181,7 +167,8 @@ static int expand(struct tflite_make *k, struct err *e)
 	if (k->nin != 2)
 		return 0;
 	in[0] = k->in[is_fill ? 1 : 0];
-	rc = cast(k, "extents", TO_INT64, k->in[is_fill ? 0 : 1], &in[1], e);
+	rc = steps_cast(&k->at, "extents", TO_INT64, k->in[is_fill ? 0 : 1],
+			&in[1], e);
 	return rc < 0 ? rc : last(k, "Expand", 0, in, 2, NULL, 0, e);
 }
 
@@ -250,7 +237,7 @@ static int one_hot(struct tflite_make *k, struct err *e)
 	if (rc == 0)
 		rc = steps_axis(&k->at, "step", "Squeeze", 0, from, &one, e);
 	if (rc == 0)
-		rc = cast(k, "depth", TO_INT64, k->in[1], &depth, e);
+		rc = steps_cast(&k->at, "depth", TO_INT64, k->in[1], &depth, e);
 	in[0] = zero;
 	in[1] = depth;
 	in[2] = one;
@@ -258,7 +245,7 @@ static int one_hot(struct tflite_make *k, struct err *e)
 	if (rc == 0)
 		rc = steps_inner(&k->at, &s, &numbers, e);
 	if (rc == 0)
-		rc = cast(k, "index", TO_INT64, k->in[0], &wide, e);
+		rc = steps_cast(&k->at, "index", TO_INT64, k->in[0], &wide, e);
 	if (rc == 0)
 		rc = steps_axis(&k->at, "indices", "Unsqueeze", -1, wide, &wide,
 				e);
@@ -280,7 +267,7 @@ static int reverse_sequence(struct tflite_make *k, struct err *e)
 
 	if (k->nin != 2)
 		return 0;
-	rc = cast(k, "lengths", TO_INT64, k->in[1], &in[1], e);
+	rc = steps_cast(&k->at, "lengths", TO_INT64, k->in[1], &in[1], e);
 	return rc < 0 ? rc : last(k, "ReverseSequence", 0, in, 2, a, 2, e);
 }
 
@@ -293,12 +280,13 @@ static int scatter_nd(struct tflite_make *k, struct err *e)
 
 	if (k->nin != 3 || !is_type(k, 1, DTYPE_F32))
 		return 0;
-	rc = cast(k, "shape", TO_INT64, k->in[2], &shape, e);
+	rc = steps_cast(&k->at, "shape", TO_INT64, k->in[2], &shape, e);
 	if (rc == 0)
 		rc = steps_make(&k->at, "zeros", "ConstantOfShape", shape,
 				NO_VALUE, &in[0], e);
 	if (rc == 0)
-		rc = cast(k, "indices", TO_INT64, k->in[0], &in[1], e);
+		rc = steps_cast(&k->at, "indices", TO_INT64, k->in[0], &in[1],
+				e);
 	in[2] = k->in[1];
 	return rc < 0 ? rc : last(k, "ScatterND", 16, in, 3, &a, 1, e);
 }
