@@ -120,6 +120,11 @@ struct op_env {
 	int (*alloc)(struct op_env *env, uint64_t nbytes, struct blob **out,
 		     void **data, struct err *e);
 	/*
+	 * Optional.  How much alloc can give, up to `enough`; a guess where
+	 * others compute at the same time.
+	 */
+	uint64_t (*room)(struct op_env *env, uint64_t enough);
+	/*
 	 * Optional.  The bytes of an input that is not in memory yet; keep: for
 	 * later calls as well.  The caller owns a reference.
 	 */
@@ -271,6 +276,13 @@ struct op_form {
 };
 int op_form(struct op_call *c, size_t i, enum dtype t, const struct op_form *f,
 	    const void **out, struct err *e);
+
+/*
+ * eval: whether there is memory for input i as type t and, beside it, a form of
+ * so many bytes (0: none), or they are there.
+ */
+bool op_has_room(struct op_call *c, size_t i, enum dtype t,
+		 uint64_t form_nbytes);
 
 /* EINTR when somebody asked to stop. */
 int op_check_stop(const struct op_call *c, struct err *e);

@@ -13,6 +13,13 @@
 #define BLOCK_MIN (1u << 21)
 #define BLOCK_MAX (1u << 29)
 #define BLOCKS 8
+/*
+ * Where C has few rows, reading B is what takes the time: a block reads so many
+ * elements at most, but of so many columns at least.
+ */
+#define FEW_ROWS 4
+#define READ_MAX (1u << 22)
+#define COLUMNS_MIN 512
 /* How much longer our own loops over integers take than BLAS. */
 #define INTS_SLOWER 16
 
@@ -167,6 +174,14 @@ static void run_blocks(void *ctx, size_t begin, size_t end)
 	}
 }
 
+static size_t reading_blocks(const struct gemm *g)
+{
+	double n = (double)g->n * (double)g->k / READ_MAX;
+	double most = (double)g->n / COLUMNS_MIN;
+
+	return (size_t)(n < most ? n : most) + 1;
+}
+
 /* Large enough to be worth it, small enough to share and to be stopped. */
 static size_t count_blocks(const struct gemm *g)
 {
@@ -176,6 +191,8 @@ static size_t count_blocks(const struct gemm *g)
 	size_t least = (size_t)(work / BLOCK_MAX) + 1;
 	size_t most = (size_t)(work / BLOCK_MIN) + 1;
 
+	if (g->m < FEW_ROWS && reading_blocks(g) > least)
+		least = reading_blocks(g);
 	if (least > BLOCKS)
 		return least;
 	return most < BLOCKS ? most : BLOCKS;
@@ -186,12 +203,25 @@ static size_t at_least_1(size_t v)
 	return v ? v : 1;
 }
 
+/* Rows or columns of a block: a multiple of what BLAS works on at a time. */
+static size_t block_step(const struct gemm *g)
+{
+	size_t all = g->m >= g->n ? g->m : g->n, n = count_blocks(g);
+
+	return ((all + n - 1) / n + 31) / 32 * 32;
+}
+
+size_t gemm_columns(const struct gemm *g)
+{
+	return g->m >= g->n ? 0 : block_step(g);
+}
+
 void gemm_run(const struct kernel *k, const struct gemm *spec, const void *a,
 	      const void *b, void *c)
 {
 	struct gemm copy = *spec, *g = &copy;
 	struct blocks job = {.g = g, .a = a, .b = b, .c = c};
-	size_t all, nblocks = count_blocks(spec);
+	size_t all;
 	double work = (double)g->m * (double)g->n * (double)(g->k + 1);
 
 	if (g->m == 0 || g->n == 0 || g->batch == 0)
@@ -200,11 +230,9 @@ void gemm_run(const struct kernel *k, const struct gemm *spec, const void *a,
 	g->lda = at_least_1(g->lda);
 	g->ldb = at_least_1(g->ldb);
 	g->ldc = at_least_1(g->ldc);
-	job.by_rows = g->m >= g->n;
+	job.by_rows = g->columns == 0 && g->m >= g->n;
 	all = job.by_rows ? g->m : g->n;
-	/* A multiple of what the inner kernels work on at a time. */
-	job.step = (all + nblocks - 1) / nblocks;
-	job.step = (job.step + 31) / 32 * 32;
+	job.step = g->columns ? g->columns : block_step(g);
 	job.per_matrix = (all + job.step - 1) / job.step;
 	kernel_for(k, g->batch * job.per_matrix,
 		   work < BLOCK_MIN ? (size_t)(BLOCK_MIN / work) + 1 : 1,

@@ -20,6 +20,11 @@ struct gemm {
 	size_t batch;
 	const size_t *a_at, *b_at; /* where each triple begins; NULL: 0 */
 	size_t c_step;		   /* from one C to the next */
+	/*
+	 * Of a C that is only some columns of another: what gemm_columns says of
+	 * that one; else 0.
+	 */
+	size_t columns;
 };
 
 /* Loads what later, when no file can be opened, would be missing. */
@@ -27,6 +32,12 @@ void gemm_prepare(void);
 /* False for extents that BLAS cannot count. */
 bool gemm_fits(const struct gemm *g);
 bool gemm_has(enum num t);
+/*
+ * How many columns of C are computed at a time; 0: all of them.  A C that
+ * begins with a multiple of these and ends with one, or where all of it ends,
+ * has the same bits as there.
+ */
+size_t gemm_columns(const struct gemm *g);
 void gemm_run(const struct kernel *k, const struct gemm *g, const void *a,
 	      const void *b, void *c);
 

@@ -28,6 +28,23 @@ static struct split panels_of(const struct fast *f, size_t n)
 	return (struct split){(n + f->lanes - 1) / f->lanes, f->vectors};
 }
 
+size_t product_panels(size_t n)
+{
+	return split_count(panels_of(fast_get(), n));
+}
+
+size_t product_panel(size_t n, size_t i)
+{
+	const struct fast *f = fast_get();
+	struct split s = panels_of(f, n);
+	size_t first, count;
+
+	if (i == split_count(s))
+		return n;
+	split_part(s, i, &first, &count);
+	return first * f->lanes;
+}
+
 /* ---- packing: a panel is its columns' part of every row ---- */
 struct packing {
 	const struct pack *p;
@@ -129,7 +146,7 @@ static void multiply_part(const struct multiply *j, size_t task)
 	split_part(j->panels, panel, &vector, &vectors);
 	split_part(j->rows, task % nrows, &row, &t.m);
 	col = vector * j->f->lanes;
-	at = matrix * p->m * p->n + row * p->n + col;
+	at = matrix * p->m * p->ldc + row * p->ldc + col;
 	finish = finish_at(&p->finish, row, col, at);
 	t.n = vectors * j->f->lanes;
 	t.ldb = t.n;
@@ -138,7 +155,7 @@ static void multiply_part(const struct multiply *j, size_t task)
 	t.b = b + col * p->k;
 	fetch_ahead(j, b, panel, row, &t);
 	t.c = j->c + at;
-	t.ldc = p->n;
+	t.ldc = p->ldc;
 	t.finish = &finish;
 	j->f->tile(&t);
 }

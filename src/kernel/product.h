@@ -26,9 +26,18 @@ size_t pack_size(const struct pack *p);
 void pack_run(const struct kernel *k, const struct pack *p, const float *b,
 	      float *out);
 
-/* C = A B for `batch` pairs; C's rows are n apart. */
+/*
+ * The columns of C are computed in panels; some that follow each other, alone,
+ * have the same bits as in all of C.
+ */
+size_t product_panels(size_t n);
+/* The first column of panel i; of the one after the last: n. */
+size_t product_panel(size_t n, size_t i);
+
+/* C = A B for `batch` pairs, each C right behind the one before. */
 struct product {
 	size_t m, n, k;
+	size_t ldc; /* from one row of C, and of finish.add, to the next */
 	size_t a_row, a_col;
 	size_t batch;
 	const size_t *a_at; /* where each A begins; NULL: at 0 */

@@ -307,17 +307,41 @@ static int make_form(struct op_call *c, size_t i, enum dtype t,
 	return 0;
 }
 
+/* Input i in another form, kept from an earlier call; a reference. */
+static struct blob *find_form(struct op_call *c, size_t i, uint64_t nbytes)
+{
+	bool constant = i < 64 && (c->constants >> i & 1) && c->env->find_form;
+	struct blob *b = constant ? c->env->find_form(c->env, c, i) : NULL;
+
+	if (b && b->size == nbytes)
+		return b;
+	blob_unref(b);
+	return NULL;
+}
+
+bool op_has_room(struct op_call *c, size_t i, enum dtype t,
+		 uint64_t form_nbytes)
+{
+	struct blob *form = form_nbytes ? find_form(c, i, form_nbytes) : NULL;
+	uint64_t need = form_nbytes, converted;
+
+	blob_unref(form);
+	if (form || !c->env->room)
+		return true;
+	if (c->in[i].dtype != t && dtype_nbytes(t, op_nelems(c, i), &converted))
+		need += converted;
+	if (is_late(c, i))
+		need += c->in[i].data->size;
+	return need == 0 || c->env->room(c->env, need) >= need;
+}
+
 int op_form(struct op_call *c, size_t i, enum dtype t, const struct op_form *f,
 	    const void **out, struct err *e)
 {
 	bool constant = i < 64 && (c->constants >> i & 1) && c->env->find_form;
-	struct blob *b = constant ? c->env->find_form(c->env, c, i) : NULL;
-	int rc = 0;
+	struct blob *b = find_form(c, i, f->nbytes);
+	int rc = b ? 0 : make_form(c, i, t, f, constant, &b, e);
 
-	if (!b || b->size != f->nbytes) {
-		blob_unref(b);
-		rc = make_form(c, i, t, f, constant, &b, e);
-	}
 	if (rc < 0)
 		return rc;
 	*out = blob_bytes(b);

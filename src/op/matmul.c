@@ -9,6 +9,7 @@
 #include "kernel/stride.h"
 #include "op/impl.h"
 #include "op/matmul.h"
+#include "op/panels.h"
 
 /* ---- shapes ---- */
 /* 1-D operands are a row and a column; `drop` says which extents go again. */
@@ -163,6 +164,7 @@ static int run_packed(struct op_call *c, const struct gemm *g, size_t nb,
 	struct product product = {.m = g->m,
 				  .n = g->n,
 				  .k = g->k,
+				  .ldc = g->n,
 				  .a_row = g->lda,
 				  .a_col = 1,
 				  .batch = g->batch,
@@ -175,9 +177,27 @@ static int run_packed(struct op_call *c, const struct gemm *g, size_t nb,
 	if (__builtin_mul_overflow(nb, p.size * sizeof(float), &form.nbytes))
 		return op_unsupported(c, e, "matrices of this size");
 	product.b_step = nb > 1 ? p.size : 0;
-	rc = op_form(c, 1, DTYPE_F32, &form, &packed, e);
+	rc = op_has_room(c, 1, DTYPE_F32, form.nbytes)
+		     ? op_form(c, 1, DTYPE_F32, &form, &packed, e)
+		     : -EFBIG;
+	if (rc == -EFBIG)
+		return panels_packed(c, g, nb, a, finish, out, e);
 	if (rc == 0)
 		product_run(&c->env->kernel, &product, a, packed, out);
+	return rc;
+}
+
+/* B is input 1, as type t. */
+static int run_plain(struct op_call *c, const struct gemm *g, enum dtype t,
+		     const void *a, void *out, struct err *e)
+{
+	const void *b;
+	int rc = op_has_room(c, 1, t, 0) ? op_data_as(c, 1, t, &b, e) : -EFBIG;
+
+	if (rc == -EFBIG)
+		return panels_gemm(c, g, t, a, out, e);
+	if (rc == 0)
+		gemm_run(&c->env->kernel, g, a, b, out);
 	return rc;
 }
 
@@ -197,7 +217,6 @@ int matmul_run(struct op_call *c, const struct matmul *mm, void *out,
 	struct shape a = as_matrix(mm->a_shape, true);
 	struct shape b = as_matrix(mm->b_shape, false), ah = a, bh = b, batch;
 	struct gemm g = {.type = mm->type, .alpha = mm->alpha};
-	const void *pb;
 	void *at;
 	uint64_t n;
 	int rc;
@@ -223,16 +242,16 @@ int matmul_run(struct op_call *c, const struct matmul *mm, void *out,
 	merge_batch(&g, &b);
 	if (!gemm_fits(&g))
 		return op_unsupported(c, e, "matrices of this size");
-	pb = mm->b;
-	if (!pb && is_packable(&g, c->in[1].dtype) && g.batch > 0 &&
+	if (!mm->b && is_packable(&g, c->in[1].dtype) && g.batch > 0 &&
 	    (b.rank == 2 || is_in_order(&g)))
 		return run_packed(c, &g, b.rank == 2 ? 1 : g.batch, mm->a,
 				  mm->finish ? mm->finish : &plain, out, e);
-	if (!pb)
-		rc = op_data_as(c, 1, DTYPE_F32, &pb, e);
+	if (mm->b)
+		gemm_run(&c->env->kernel, &g, mm->a, mm->b, out);
+	else
+		rc = run_plain(c, &g, mm->b_type, mm->a, out, e);
 	if (rc < 0)
 		return rc;
-	gemm_run(&c->env->kernel, &g, mm->a, pb, out);
 	if (mm->finish)
 		finish_rows(c, mm->finish, g.batch * g.m, g.n, out);
 	return 0;
@@ -275,6 +294,7 @@ static int eval_matmul(struct op_call *c, struct err *e)
 	enum dtype t = product_type(c->in[0].dtype);
 	struct matmul mm = {.a_shape = op_shape(c, 0),
 			    .b_shape = op_shape(c, 1),
+			    .b_type = t,
 			    .alpha = op_attr_float(c, "alpha", 1)};
 	struct finish finish = plain;
 	struct shape s;
@@ -289,8 +309,6 @@ static int eval_matmul(struct op_call *c, struct err *e)
 	if (!op_num(t, &mm.type) || !gemm_has(mm.type))
 		return op_bad_dtype(c, 0, e);
 	rc = op_data_as(c, 0, t, &mm.a, e);
-	if (rc == 0 && t != DTYPE_F32)
-		rc = op_data_as(c, 1, t, &mm.b, e);
 	if (rc == 0 && c->nfollowers > 0) {
 		mm.finish = &finish;
 		rc = op_join(c, &finish, e);
@@ -374,7 +392,7 @@ static bool has_row_bias(const struct op_call *c, const struct gemm *g)
 static int gemm_with_bias(struct op_call *c, enum dtype t, struct gemm *g,
 			  const struct shape *s, void *out, struct err *e)
 {
-	const void *a, *b;
+	const void *a;
 	int rc = op_data_as(c, 0, t, &a, e);
 
 	if (rc == 0 && is_packable(g, c->in[1].dtype) && has_row_bias(c, g)) {
@@ -383,15 +401,11 @@ static int gemm_with_bias(struct op_call *c, enum dtype t, struct gemm *g,
 		rc = op_in_f32(c, 2, &finish.col_bias, e);
 		return rc < 0 ? rc : run_packed(c, g, 1, a, &finish, out, e);
 	}
-	if (rc == 0)
-		rc = op_data_as(c, 1, t, &b, e);
 	if (rc == 0 && op_has(c, 2)) {
 		g->beta = op_attr_float(c, "beta", 1);
 		rc = spread_bias(c, t, s, out, e);
 	}
-	if (rc == 0)
-		gemm_run(&c->env->kernel, g, a, b, out);
-	return rc;
+	return rc < 0 ? rc : run_plain(c, g, t, a, out, e);
 }
 
 static int eval_gemm(struct op_call *c, struct err *e)

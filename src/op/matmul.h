@@ -12,7 +12,8 @@ struct matmul {
 	enum num type;
 	double alpha;
 	const struct shape *a_shape, *b_shape;
-	const void *a, *b; /* b NULL: input 1, as float32 */
+	const void *a, *b;
+	enum dtype b_type; /* b NULL: it is input 1, as this type */
 	/* NULL, or what is done to float32 results; rows have no parts. */
 	const struct finish *finish;
 };

@@ -3,11 +3,15 @@
 #include "run/engine.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "kernel/gemm.h"
 #include "modelfs/blob.h"
+
+/* Bytes that are worth a mapping of their own. */
+#define LARGE (1 << 20)
 
 /* ---- memory that counts ---- */
 
@@ -90,23 +94,76 @@ void cache_touch(struct engine *en, struct cached *c)
 	c->is_listed = true;
 }
 
+/* engine.lock held.  How many of those from c on have these bytes. */
+static unsigned count_owners(const struct cached *c, const struct blob *b)
+{
+	unsigned n = 0;
+
+	for (; c; c = c->newer)
+		n += c->t.data == b;
+	return n;
+}
+
+/*
+ * engine.lock held.  True when nobody else holds c's bytes, c being the first
+ * that has them: several values have the same where an operator gives another
+ * shape to its input.
+ */
+static bool can_drop(const struct cached *c)
+{
+	unsigned refs = atomic_load(&c->t.data->refs);
+
+	return refs == 1 || refs == count_owners(c, c->t.data);
+}
+
+/* engine.lock held. */
+static void drop_owner(struct engine *en, struct cached *c)
+{
+	c->t.data = NULL;
+	c->t.block = 0;
+	cache_remove(en, c);
+}
+
 /* Drops the oldest value that nobody else holds; false when there is none. */
 static bool drop_oldest(struct engine *en)
 {
 	struct blob *victim = NULL;
-	struct cached *c;
+	struct cached *c, *next;
+	unsigned nowners = 0;
 
 	pthread_mutex_lock(&en->lock);
-	for (c = en->oldest; c && !victim; c = c->newer)
-		if (atomic_load(&c->t.data->refs) == 1) {
-			victim = c->t.data;
-			c->t.data = NULL;
-			c->t.block = 0;
-			cache_remove(en, c);
+	for (c = en->oldest; c && !can_drop(c); c = c->newer)
+		;
+	if (c)
+		victim = c->t.data;
+	for (; c && victim; c = next) {
+		next = c->newer;
+		if (c->t.data == victim) {
+			drop_owner(en, c);
+			nowners++;
 		}
+	}
 	pthread_mutex_unlock(&en->lock);
-	blob_unref(victim);
+	while (nowners-- > 0)
+		blob_unref(victim);
 	return victim != NULL;
+}
+
+uint64_t engine_room(struct engine *en, uint64_t enough)
+{
+	unsigned long long used = atomic_load(&en->used);
+	uint64_t room = used < en->budget ? en->budget - used : 0;
+	struct cached *c;
+
+	if (room >= enough)
+		return enough;
+	room += spare_nbytes(&en->spare);
+	pthread_mutex_lock(&en->lock);
+	for (c = en->oldest; c && room < enough; c = c->newer)
+		if (can_drop(c))
+			room += c->t.data->size;
+	pthread_mutex_unlock(&en->lock);
+	return room < enough ? room : enough;
 }
 
 /* True when the budget has room, and nbytes are taken from it. */
@@ -182,6 +239,17 @@ static uint64_t default_budget(void)
 	return (uint64_t)pages * (uint64_t)page / 4;
 }
 
+/*
+ * What is as large as a weight shall go back to the system when it is freed:
+ * by default malloc learns to keep it, beside the budget.
+ */
+static void bound_malloc(void)
+{
+#ifdef M_MMAP_THRESHOLD
+	mallopt(M_MMAP_THRESHOLD, LARGE);
+#endif
+}
+
 struct engine *engine_new(unsigned nthreads, uint64_t budget_bytes)
 {
 	struct engine *en = calloc(1, sizeof(*en));
@@ -194,6 +262,7 @@ struct engine *engine_new(unsigned nthreads, uint64_t budget_bytes)
 		return NULL;
 	}
 	en->budget = budget_bytes ? budget_bytes : default_budget();
+	bound_malloc();
 	spare_init(&en->spare, en->budget / 8);
 	pthread_mutex_init(&en->lock, NULL);
 	pthread_cond_init(&en->changed, NULL);

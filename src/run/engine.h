@@ -145,6 +145,8 @@ struct exec_env {
 /* Memory that holds anything at first, aligned to 64. */
 int engine_alloc(struct engine *en, uint64_t nbytes, struct blob **out,
 		 void **data, struct err *e);
+/* How much engine_alloc can give, up to `enough`. */
+uint64_t engine_room(struct engine *en, uint64_t enough);
 /* engine.lock held: now the newest of those that may be dropped. */
 void cache_touch(struct engine *en, struct cached *c);
 /* engine.lock held: no longer dropped when memory is short. */

@@ -21,6 +21,11 @@ static int env_alloc(struct op_env *base, uint64_t nbytes, struct blob **out,
 	return engine_alloc(env->en, nbytes, out, data, e);
 }
 
+static uint64_t env_room(struct op_env *base, uint64_t enough)
+{
+	return engine_room(((struct exec_env *)base)->en, enough);
+}
+
 static node_id node_of(const struct exec_env *env, const struct op_call *c)
 {
 	return (node_id)(c->node - env->prog->model->graph->nodes);
@@ -227,6 +232,7 @@ void exec_env_init(struct exec_env *env, struct engine *en,
 	*env = (struct exec_env){
 		.base = {.kernel = {.pool = en->pool, .stop = stop},
 			 .alloc = env_alloc,
+			 .room = env_room,
 			 .load = env_load,
 			 .find_form = env_find_form,
 			 .keep_form = env_keep_form,

@@ -111,3 +111,13 @@ bool spare_drop(struct spare *s, struct chunk *out)
 	pthread_mutex_unlock(&s->lock);
 	return any;
 }
+
+uint64_t spare_nbytes(struct spare *s)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->nbytes;
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}

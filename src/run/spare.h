@@ -35,6 +35,7 @@ void spare_fini(struct spare *s);
 uint64_t spare_put(struct spare *s, struct chunk *c);
 /* The best fit for nbytes; false when nothing fits well. */
 bool spare_take(struct spare *s, uint64_t nbytes, struct chunk *out);
+uint64_t spare_nbytes(struct spare *s);
 /* Gives up the oldest; false when there is none. */
 bool spare_drop(struct spare *s, struct chunk *out);
 

@@ -118,8 +118,58 @@ TEST(threads_do_not_matter)
 	free(d);
 }
 
+/* Some columns of C alone, as gemm_columns cuts them: the same bits. */
+static void check_columns(size_t m, size_t n, size_t k, bool trans)
+{
+	struct gemm g = {.type = NUM_F32,
+			 .trans_b = trans,
+			 .m = m,
+			 .n = n,
+			 .k = k,
+			 .lda = k,
+			 .ldb = trans ? k : n,
+			 .ldc = n,
+			 .batch = 1,
+			 .alpha = 0.5};
+	size_t step = gemm_columns(&g);
+	float *a = naive_floats(m * k, 6), *b = naive_floats(n * k, 7);
+	float *c = calloc(m * n, sizeof(*c)), *d = calloc(m * n, sizeof(*d));
+	float *part = calloc(n * k, sizeof(*part));
+
+	CHECK(step > 0 && step < n);
+	gemm_run(&(struct kernel){0}, &g, a, b, c);
+	g.columns = step;
+	for (size_t at = 0; at < n; at += 2 * step) {
+		g.n = n - at < 2 * step ? n - at : 2 * step;
+		if (!trans)
+			g.ldb = g.n;
+		for (size_t r = 0; r < k; r++)
+			for (size_t i = 0; i < g.n; i++)
+				part[trans ? i * k + r : r * g.n + i] =
+					b[trans ? (at + i) * k + r
+						: r * n + at + i];
+		gemm_run(&(struct kernel){0}, &g, a, part, d + at);
+	}
+	CHECK(memcmp(c, d, m * n * sizeof(*c)) == 0);
+	free(a);
+	free(b);
+	free(c);
+	free(d);
+	free(part);
+}
+
+TEST(columns_alone)
+{
+	for (int trans = 0; trans < 2; trans++) {
+		check_columns(1, 5003, 3001, trans);
+		check_columns(3, 1111, 2222, trans);
+		check_columns(40, 3003, 333, trans);
+	}
+}
+
 int main(void)
 {
+	RUN(columns_alone);
 	RUN(shapes_and_transposes);
 	RUN(integers_wrap);
 	RUN(threads_do_not_matter);

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+#include "op/panels.h"
+
+#include "kernel/copy.h"
+#include "kernel/gemm.h"
+#include "kernel/product.h"
+#include "op/impl.h"
+
+/* Bytes that are taken at a time, where there are as many. */
+#define BYTES_MAX ((uint64_t)16 << 20)
+/* Panels of columns begin with a multiple of these at any level. */
+#define COLUMNS_MIN 4
+
+/* ---- reading columns of B ---- */
+struct reader {
+	struct op_call *c;
+	struct blob *data; /* borrowed */
+	enum dtype from, to;
+	size_t k, n;
+	bool by_rows;	  /* a column of B is a row of what is stored */
+	void *raw, *part; /* as stored, and as `to`; may be one */
+};
+
+static int too_large(const struct op_call *c, struct err *e)
+{
+	return err_set(e, EFBIG, "node %s: input 1 does not fit into memory",
+		       c->node->name);
+}
+
+/* Rows of what is stored must begin with a byte, or a block, of their own. */
+static int open_reader(struct op_call *c, const struct gemm *g, enum dtype to,
+		       struct reader *r, struct err *e)
+{
+	const struct tensor *t = &c->in[1];
+	const struct dtype_info *info = dtype_info(t->dtype);
+	size_t cols = g->trans_b ? g->k : g->n;
+	enum num num;
+
+	if (!t->data || !op_num(op_compute_type(t->dtype), &num) ||
+	    cols % info->block_elems != 0 ||
+	    (!g->trans_b && COLUMNS_MIN % info->block_elems != 0))
+		return too_large(c, e);
+	*r = (struct reader){.c = c,
+			     .data = t->data,
+			     .from = t->dtype,
+			     .to = to,
+			     .k = g->k,
+			     .n = g->n,
+			     .by_rows = g->trans_b};
+	return 0;
+}
+
+static uint64_t bytes_of(enum dtype t, size_t rows, size_t cols)
+{
+	uint64_t n = 0;
+
+	/* Fewer than there are elements. */
+	(void)dtype_nbytes(t, (uint64_t)rows * cols, &n);
+	return n;
+}
+
+/* Room for `width` columns. */
+static int alloc_parts(struct reader *r, size_t width, struct err *e)
+{
+	int rc = op_temp(r->c, bytes_of(r->to, r->k, width), &r->part, e);
+
+	r->raw = r->part;
+	if (rc == 0 && r->from != r->to)
+		rc = op_temp(r->c, bytes_of(r->from, r->k, width), &r->raw, e);
+	return rc;
+}
+
+/* Columns [first, first + width) of matrix i. */
+static int read_columns(struct reader *r, size_t i, size_t first, size_t width,
+			struct err *e)
+{
+	const struct kernel *k = &r->c->env->kernel;
+	size_t lines = r->by_rows ? 1 : r->k;
+	size_t line = r->by_rows ? width * r->k : width;
+	uint64_t at = (uint64_t)i * r->k * r->n +
+		      (uint64_t)first * (r->by_rows ? r->k : 1);
+	uint64_t nbytes = bytes_of(r->from, 1, line);
+	int rc = 0;
+
+	for (size_t l = 0; l < lines && rc == 0; l++, at += r->n)
+		rc = blob_read_full(r->data, (char *)r->raw + l * nbytes,
+				    nbytes, bytes_of(r->from, 1, at), e);
+	if (rc == 0)
+		rc = op_check_stop(r->c, e);
+	if (rc == 0 && r->from != r->to &&
+	    op_convert(k, r->from, r->raw, r->to, r->part,
+		       (uint64_t)r->k * width, false) < 0)
+		rc = op_bad_dtype(r->c, 1, e);
+	return rc;
+}
+
+/* How many bytes a column takes; extra: beside what is read. */
+static uint64_t column_bytes(const struct reader *r, uint64_t extra)
+{
+	uint64_t n = bytes_of(r->to, r->k, 1) + extra;
+
+	return r->from == r->to ? n : n + bytes_of(r->from, r->k, 1);
+}
+
+/* How many times `unit` columns are taken at once, at least once. */
+static size_t units_at_once(const struct reader *r, size_t unit, uint64_t extra)
+{
+	struct op_env *env = r->c->env;
+	uint64_t room = env->room ? env->room(env, 2 * BYTES_MAX) / 2
+				  : BYTES_MAX;
+	uint64_t n = room / (column_bytes(r, extra) * unit + 1);
+
+	return n > 0 ? n : 1;
+}
+
+/* ---- packed ---- */
+struct packing {
+	struct reader r;
+	struct pack pack;
+	struct product p;
+	float *packed;
+	size_t at_once; /* panels */
+};
+
+/* All columns of one B. */
+static int multiply(struct packing *j, size_t i, const float *a,
+		    const struct finish *finish, float *out, struct err *e)
+{
+	const struct kernel *k = &j->r.c->env->kernel;
+	size_t n = j->r.n, count = product_panels(n);
+	int rc = 0;
+
+	for (size_t panel = 0; panel < count && rc == 0; panel += j->at_once) {
+		size_t first = product_panel(n, panel), width;
+
+		width = count - panel < j->at_once ? count - panel : j->at_once;
+		width = product_panel(n, panel + width) - first;
+		rc = read_columns(&j->r, i, first, width, e);
+		if (rc < 0)
+			return rc;
+		j->p.n = j->pack.n = width;
+		j->pack.ld = j->r.by_rows ? j->r.k : width;
+		j->p.finish = finish_at(finish, 0, first, first);
+		pack_run(k, &j->pack, j->r.part, j->packed);
+		product_run(k, &j->p, a, j->packed, out + first);
+		rc = op_check_stop(j->r.c, e);
+	}
+	return rc;
+}
+
+/* Panels differ by a vector at most, and the first one is the widest. */
+static int open_packing(struct op_call *c, const struct gemm *g,
+			struct packing *j, struct err *e)
+{
+	size_t unit = product_panel(g->n, 1), width;
+	int rc = open_reader(c, g, DTYPE_F32, &j->r, e);
+	void *p;
+
+	if (rc < 0)
+		return rc;
+	j->at_once = units_at_once(&j->r, unit, g->k * sizeof(float));
+	if (j->at_once > product_panels(g->n))
+		j->at_once = product_panels(g->n);
+	width = j->at_once * unit;
+	j->pack = (struct pack){g->k, width, width, j->r.by_rows};
+	j->p = (struct product){.m = g->m,
+				.k = g->k,
+				.ldc = g->ldc,
+				.a_row = g->lda,
+				.a_col = 1,
+				.batch = 1};
+	rc = alloc_parts(&j->r, width, e);
+	if (rc == 0)
+		rc = op_temp_array(c, pack_size(&j->pack), sizeof(float), &p,
+				   e);
+	if (rc == 0)
+		j->packed = p;
+	return rc;
+}
+
+/* Products with the first B have all rows where there is no other. */
+int panels_packed(struct op_call *c, const struct gemm *g, size_t nb,
+		  const float *a, const struct finish *finish, float *out,
+		  struct err *e)
+{
+	struct packing j;
+	int rc = open_packing(c, g, &j, e);
+
+	if (rc == 0 && nb == 1 && g->batch > 1) {
+		j.p.batch = g->batch;
+		j.p.a_at = g->a_at;
+		return multiply(&j, 0, a, finish, out, e);
+	}
+	for (size_t i = 0; i < nb && rc == 0; i++) {
+		size_t at = i * g->m * g->ldc;
+		struct finish f = finish_at(finish, 0, 0, at);
+
+		rc = multiply(&j, i, a + (g->a_at ? g->a_at[i] : 0), &f,
+			      out + at, e);
+	}
+	return rc;
+}
+
+/* ---- as gemm_run does it ---- */
+int panels_gemm(struct op_call *c, const struct gemm *g, enum dtype t,
+		const void *a, void *out, struct err *e)
+{
+	size_t columns = gemm_columns(g), step, size = num_size(g->type);
+	struct gemm some = *g;
+	struct reader r;
+	int rc;
+
+	if (columns == 0 || g->batch != 1)
+		return too_large(c, e);
+	rc = open_reader(c, g, t, &r, e);
+	if (rc < 0)
+		return rc;
+	step = columns * units_at_once(&r, columns, 0);
+	step = step < g->n ? step : g->n;
+	some.columns = columns;
+	some.b_at = NULL;
+	rc = alloc_parts(&r, step, e);
+	for (size_t first = 0; first < g->n && rc == 0; first += step) {
+		some.n = g->n - first < step ? g->n - first : step;
+		some.ldb = r.by_rows ? g->k : some.n;
+		rc = read_columns(&r, 0, first, some.n, e);
+		if (rc < 0)
+			return rc;
+		gemm_run(&c->env->kernel, &some, a, r.part,
+			 (char *)out + first * size);
+		rc = op_check_stop(c, e);
+	}
+	return rc;
+}

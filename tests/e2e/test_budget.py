@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""Weights that are larger than the memory there is: the same bits."""
+import os
+
+import numpy as np
+
+from e2e import case, main, run, same, short, tempdir
+from onnx_recipe import F32, model, node, tensor
+
+F16 = 10
+AMPLE = "256M"
+
+
+def random(*shape):
+    return np.random.default_rng(sum(shape)).standard_normal(
+        shape, "<f4") / 16
+
+
+def f32(name, a):
+    return tensor(name, F32, a.shape, a.astype("<f4").tobytes())
+
+
+def f16(name, a):
+    return tensor(name, F16, a.shape, a.astype("<f2").tobytes())
+
+
+def answer(path, budget, x, level=None):
+    """y for this x, as the bytes of .npy."""
+    with tempdir() as tmp:
+        np.save(tmp + "/x.npy", x)
+        env = dict(os.environ, MODELFS_CPU=level) if level else None
+        r = run("-m", budget, "--in", "x=" + tmp + "/x.npy", "--cat", path,
+                "run/cli/out/y.npy", env=env)
+        assert r.returncode == 0, (budget, r.stderr)
+        return r.stdout
+
+
+def check(data, budget, *inputs, levels=(None,)):
+    with tempdir() as tmp:
+        path = tmp + "/m.onnx"
+        with open(path, "wb") as f:
+            f.write(data)
+        for x in inputs:
+            for level in levels:
+                same(short(answer(path, budget, x, level)),
+                     short(answer(path, AMPLE, x, level)),
+                     "%s, %s" % (x.shape, level))
+
+
+def dense(weights, nodes, k, opset=13):
+    return model(nodes, [("x", F32, ["N", k])], ["y"], weights, opset=opset)
+
+
+@case(mount=False)
+def products_at_every_level():
+    """In rows and in columns; few rows of x take another way than many."""
+    w = random(500, 3001)
+    rows = np.concatenate([w] * 4, 1)
+    for name, at in ("MatMul", {}), ("Gemm", {}), ("Gemm", {"transB": 1}):
+        for weight, budget, inputs in [(w, "3M", [4, 40]),
+                                       (rows, "12M", [1, 3])]:
+            data = dense([f32("w", weight.T if at else weight),
+                          f32("b", random(weight.shape[1]))],
+                         [node(name, ["x", "w"] + ["b"] * (name == "Gemm"),
+                               ["y"], **at)], 500)
+            check(data, budget, *[random(n, 500) for n in inputs],
+                  levels=("portable", "avx2", "avx512"))
+
+
+@case(mount=False)
+def what_follows_a_product_is_done_with_it():
+    w = random(400, 2000)
+    data = dense([f32("w", w), f32("b", random(2000)), f32("c", random(2000))],
+                 [node("MatMul", ["x", "w"], ["p"]),
+                  node("Add", ["p", "b"], ["s"]),
+                  node("Relu", ["s"], ["r"]),
+                  node("Mul", ["r", "c"], ["y"])], 400)
+    check(data, "2M", random(3, 400), random(25, 400))
+
+
+@case(mount=False)
+def stacks_of_matrices():
+    w = random(6, 200, 900)
+    data = model([node("MatMul", ["x", "w"], ["y"])],
+                 [("x", F32, [6, "N", 200])], ["y"], [f32("w", w)])
+    check(data, "2M", random(6, 5, 200))
+
+
+@case(mount=False)
+def weights_in_16_bits():
+    w = random(600, 2000)
+    data = model([node("MatMul", ["x", "w"], ["y"])],
+                 [("x", F16, ["N", 600])], ["y"], [f16("w", w)])
+    check(data, "2M", random(1, 600).astype("<f2"),
+          random(20, 600).astype("<f2"))
+
+
+@case(mount=False)
+def a_chain_of_layers():
+    """12 MB of weights: none is kept for the next run, and none is missed."""
+    n = 700
+    nodes, weights = [], []
+    for i in range(6):
+        weights.append(f32("w%d" % i, random(n, n) + np.float32(i / 1e3)))
+        nodes.append(node("MatMul", ["v%d" % i if i else "x", "w%d" % i],
+                          ["v%d" % (i + 1) if i < 5 else "y"], name="n%d" % i))
+    check(dense(weights, nodes, n), "1M", random(4, n), random(9, n))
+
+
+if __name__ == "__main__":
+    main()
