@@ -2,11 +2,12 @@
 """TensorFlow Lite operators against numpy: quantised values, weights that are
 quantised alone, and operators that move numbers."""
 import io
+import os
 import struct
 
 import numpy as np
 
-from e2e import case, main, run, same, tempdir
+from e2e import case, main, mounted, run, same, tempdir
 from flat_recipe import Lite
 
 RNG = np.random.default_rng(13)
@@ -302,10 +303,10 @@ def branches():
         same(compute(m, [], [], c=np.array(c), x=x).tolist(), want)
 
 
-def counted(m, n):
+def counted(m, n, name="count"):
     """i, y = 0, x; while i < n: i, y = i + 1, y * y"""
     t = [m.const("i", np.int32(0)), m.tensor("x", (3,)),
-         m.tensor("count", (), "int32"), m.tensor("y", (3,))]
+         m.tensor(name, (), "int32"), m.tensor("y", (3,))]
     m.op(WHILE, t[:2], t[2:], field0=("i", 1), field1=("i", 2))
     m.end("main", [1], [3])
     m.tensor("i", (), "int32"), m.tensor("x", (3,))
@@ -327,6 +328,24 @@ def loops():
         m = Lite()
         counted(m, n)
         same(compute(m, [], [], x=x).tolist(), (x ** power).tolist())
+
+
+@case
+def a_loop_named_after_several_values():
+    """The loop and what its condition computes are modules of their own."""
+    m = Lite()
+    counted(m, 2, "a;b")
+    with tempdir() as tmp:
+        m.write(tmp + "/m.tflite", [], [])
+        with mounted(tmp + "/m.tflite") as mnt:
+            os.mkdir(mnt + "/run/x")
+            np.save(mnt + "/run/x/in/x.npy", np.ones(3, "f4"))
+            names = []
+            for folder, _, files in os.walk(mnt + "/run/x/values"):
+                names += [os.path.join(folder, f) for f in files]
+            for name in names:
+                os.lstat(name)
+            assert any(n.endswith("more.npy") for n in names), names
 
 
 @case(mount=False)

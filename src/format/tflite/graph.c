@@ -274,13 +274,14 @@ static int add_operator(struct tflite_graph *g, const struct flatbuf_table *op,
 	k.at.name.p = out.n > 0 ? k.at.g->values[outs[0]].name : k.type.p;
 	k.at.name.len = strlen(k.at.name.p);
 	rc = place(g, k.at.name, k.type, &k.at.module, e);
+	/* The type marks the module as taken, for operators inside this one. */
+	if (rc == 0 && k.at.module &&
+	    model_type(k.at.m, k.at.module, k.type.p, k.type.len) < 0)
+		rc = err_nomem(e, k.type.len);
 	if (rc == 0)
 		rc = tflite_translate(&k, e);
 	if (rc == 0)
 		rc = plain_node(&k, version, e);
-	if (rc == 0 && k.at.module &&
-	    model_type(k.at.m, k.at.module, k.type.p, k.type.len) < 0)
-		rc = err_nomem(e, k.type.len);
 	return rc < 0 ? rc : tflite_check(t, e);
 }
 
