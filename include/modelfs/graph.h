@@ -89,8 +89,15 @@ struct value {
 	node_id producer;    /* NO_NODE: input, initializer or capture */
 	uint32_t output;     /* which output of the producer */
 	value_id captured;   /* of the parent graph; NO_VALUE: no capture */
+	uint32_t capture;    /* its place among the captures of the owner */
 	bool is_input;
 	bool is_output;
+};
+
+/* An outer value that subgraphs of a node read. */
+struct capture {
+	value_id value;
+	uint64_t readers; /* bit k & 63: subgraph number k does */
 };
 
 struct node {
@@ -102,9 +109,15 @@ struct node {
 	uint32_t nin, nout, ncaptures, nattrs;
 	value_id *in;	    /* NO_VALUE: left out */
 	value_id *out;
-	value_id *captures; /* outer values that this node's subgraphs read */
+	struct capture *captures;
 	struct attr *attrs;
 };
+
+/* What the node needs: its nin inputs, then its captures. */
+static inline value_id node_needs(const struct node *n, uint32_t k)
+{
+	return k < n->nin ? n->in[k] : n->captures[k - n->nin].value;
+}
 
 struct graph {
 	struct arena *arena; /* the model's */

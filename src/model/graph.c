@@ -16,6 +16,8 @@
 
 /* Values or nodes of one graph; more is no model. */
 #define GRAPH_OBJECTS_MAX 10000000u
+/* They are looked for one by one; no operator has a tenth of this. */
+#define NODE_ATTRS_MAX 1024
 
 struct graph *graph_new(struct arena *a, struct graph *parent, const char *name)
 {
@@ -213,6 +215,8 @@ int graph_node(struct graph *g, const char *name, const char *domain,
 	int rc = make_room(&g->nodes, &g->cap_nodes, g->nnodes,
 			   sizeof(*g->nodes), e);
 
+	if (rc == 0 && nattrs > NODE_ATTRS_MAX)
+		rc = err_set(e, EFBIG, "a node of %u attributes", nattrs);
 	if (rc < 0)
 		return rc;
 	n = &g->nodes[g->nnodes];

@@ -68,33 +68,68 @@ static bool is_defined(const struct value *v)
 	return v->producer != NO_NODE || v->is_input || v->param;
 }
 
-/* Adds an outer value to what the owner of a subgraph reads. */
-static int add_capture(struct graph *g, struct node *n, value_id outer,
-		       uint32_t *cap, struct err *e)
+/* What the subgraphs of one node read from outside, while it is found. */
+struct capturing {
+	struct graph *g;
+	uint32_t node, cap; /* its owner; room for captures */
+	size_t nsubs;	    /* seen so far */
+	/* Per value of g: its place among the node's captures, and 1; or 0. */
+	uint32_t *places;
+	uint32_t nplaces;
+};
+
+static int make_places(struct capturing *c, struct err *e)
 {
-	value_id *grown;
+	uint32_t n = c->g->cap_values;
+	uint32_t *grown;
+
+	if (c->nplaces >= n)
+		return 0;
+	grown = realloc(c->places, n * sizeof(*grown));
+	if (!grown)
+		return err_nomem(e, n * sizeof(*grown));
+	memset(grown + c->nplaces, 0, (n - c->nplaces) * sizeof(*grown));
+	c->places = grown;
+	c->nplaces = n;
+	return 0;
+}
+
+/* The node is done: its captures have no place in the next one. */
+static void forget_places(struct capturing *c)
+{
+	const struct node *n = &c->g->nodes[c->node];
 	uint32_t i;
 
 	for (i = 0; i < n->ncaptures; i++)
-		if (n->captures[i] == outer)
-			return 0;
-	if (n->ncaptures == *cap) {
-		*cap = *cap ? *cap * 2 : 8;
-		grown = arena_array(g->arena, *cap, sizeof(*grown));
+		c->places[n->captures[i].value] = 0;
+	c->cap = 0;
+	c->nsubs = 0;
+}
+
+/* Adds an outer value to what the node reads. */
+static int add_capture(struct capturing *c, value_id outer, struct err *e)
+{
+	struct node *n = &c->g->nodes[c->node];
+	struct capture *grown;
+
+	if (n->ncaptures == c->cap) {
+		c->cap = c->cap ? c->cap * 2 : 8;
+		grown = arena_array(c->g->arena, c->cap, sizeof(*grown));
 		if (!grown)
-			return err_nomem(e, *cap);
+			return err_nomem(e, c->cap);
 		if (n->ncaptures)
 			memcpy(grown, n->captures,
 			       n->ncaptures * sizeof(*grown));
 		n->captures = grown;
 	}
-	n->captures[n->ncaptures++] = outer;
+	n->captures[n->ncaptures++] = (struct capture){.value = outer};
+	c->places[outer] = n->ncaptures;
 	return 0;
 }
 
-static int capture_values(struct graph *g, uint32_t node, struct graph *sub,
-			  uint32_t *cap, struct err *e)
+static int capture_values(struct capturing *c, struct graph *sub, struct err *e)
 {
+	uint64_t readers = (uint64_t)1 << (c->nsubs++ & 63);
 	uint32_t i;
 
 	for (i = 0; i < sub->nvalues; i++) {
@@ -104,61 +139,64 @@ static int capture_values(struct graph *g, uint32_t node, struct graph *sub,
 
 		if (is_defined(v))
 			continue;
-		rc = graph_value(g, v->name, strlen(v->name), &outer, e);
+		rc = graph_value(c->g, v->name, strlen(v->name), &outer, e);
 		if (rc == 0)
-			rc = add_capture(g, &g->nodes[node], outer, cap, e);
+			rc = make_places(c, e);
+		if (rc == 0 && c->places[outer] == 0)
+			rc = add_capture(c, outer, e);
 		if (rc < 0)
 			return rc;
 		v->captured = outer;
+		v->capture = c->places[outer] - 1;
+		c->g->nodes[c->node].captures[v->capture].readers |= readers;
 	}
 	return 0;
 }
 
 static int seal_at(struct graph *g, unsigned depth, struct err *e);
 
-static int seal_subgraph(struct graph *g, uint32_t node, struct graph *sub,
-			 uint32_t *cap, unsigned depth, struct err *e)
+static int seal_subgraph(struct capturing *c, struct graph *sub, unsigned depth,
+			 struct err *e)
 {
 	int rc = seal_at(sub, depth + 1, e);
 
 	if (rc < 0)
 		return rc;
 	if (sub->broken)
-		break_graph(g, "has a broken subgraph: node",
-			    g->nodes[node].name);
-	return capture_values(g, node, sub, cap, e);
+		break_graph(c->g, "has a broken subgraph: node",
+			    c->g->nodes[c->node].name);
+	return capture_values(c, sub, e);
+}
+
+static int seal_node(struct capturing *c, unsigned depth, struct err *e)
+{
+	const struct node *n = &c->g->nodes[c->node];
+	int rc = 0;
+
+	for (uint32_t j = 0; j < n->nattrs; j++) {
+		struct attr *a = &n->attrs[j];
+
+		if (a->kind == ATTR_GRAPH && a->g)
+			rc = seal_subgraph(c, a->g, depth, e);
+		for (size_t k = 0;
+		     rc == 0 && a->kind == ATTR_GRAPHS && k < a->n; k++)
+			rc = seal_subgraph(c, a->graphs[k], depth, e);
+		if (rc < 0)
+			return rc;
+	}
+	forget_places(c);
+	return 0;
 }
 
 static int seal_subgraphs(struct graph *g, unsigned depth, struct err *e)
 {
-	uint32_t i, j;
-	size_t k;
+	struct capturing c = {.g = g};
+	int rc = 0;
 
-	for (i = 0; i < g->nnodes; i++) {
-		uint32_t cap = 0;
-
-		for (j = 0; j < g->nodes[i].nattrs; j++) {
-			struct attr *a = &g->nodes[i].attrs[j];
-			struct graph **subs = NULL;
-			size_t nsubs = 0;
-
-			if (a->kind == ATTR_GRAPH && a->g) {
-				subs = &a->g;
-				nsubs = 1;
-			} else if (a->kind == ATTR_GRAPHS) {
-				subs = a->graphs;
-				nsubs = a->n;
-			}
-			for (k = 0; k < nsubs; k++) {
-				int rc = seal_subgraph(g, i, subs[k], &cap,
-						       depth, e);
-
-				if (rc < 0)
-					return rc;
-			}
-		}
-	}
-	return 0;
+	for (c.node = 0; rc == 0 && c.node < g->nnodes; c.node++)
+		rc = seal_node(&c, depth, e);
+	free(c.places);
+	return rc;
 }
 
 /* What an undefined value means: a mistake, unless an outer graph has it. */
@@ -189,7 +227,7 @@ struct sorter {
 static node_id dependency(const struct graph *g, const struct node *n,
 			  uint32_t k)
 {
-	value_id v = k < n->nin ? n->in[k] : n->captures[k - n->nin];
+	value_id v = node_needs(n, k);
 
 	return v == NO_VALUE ? NO_NODE : g->values[v].producer;
 }

@@ -116,8 +116,7 @@ static void find_homes(const struct graph *g, struct module **homes)
 		const struct node *n = &g->nodes[i];
 
 		for (j = 0; j < n->nin + n->ncaptures; j++) {
-			value_id v = j < n->nin ? n->in[j]
-						: n->captures[j - n->nin];
+			value_id v = node_needs(n, j);
 
 			if (v != NO_VALUE && homes[v] && n->module)
 				homes[v] = common_ancestor(homes[v],

@@ -238,8 +238,6 @@ void plan_free(struct plan *p);
 int plan_make(struct plan *p, value_id v, struct err *e);
 /* engine.lock held.  The same in every run that patches nothing it is made of. */
 bool plan_is_constant(const struct run *r, value_id v);
-/* True when a subgraph in the mask reads capture k. */
-bool plan_reads_capture(const struct node *n, uint32_t k, uint64_t mask);
 /* group.c */
 /* A call to ask with: types and shapes as far as they are known, no data. */
 struct question {

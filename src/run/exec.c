@@ -66,17 +66,6 @@ static void env_keep_form(struct op_env *base, const struct op_call *c,
 
 /* ---- subgraphs ---- */
 
-static const struct tensor *find_capture(const struct op_call *c,
-					 value_id outer)
-{
-	uint32_t i;
-
-	for (i = 0; i < c->node->ncaptures; i++)
-		if (c->node->captures[i] == outer)
-			return &c->captures[i];
-	return NULL;
-}
-
 /* Everything in the frame that no node of the subgraph makes. */
 static int fill_frame(struct frame *f, const struct tensor *in, size_t nin,
 		      struct err *e)
@@ -93,11 +82,8 @@ static int fill_frame(struct frame *f, const struct tensor *in, size_t nin,
 		if (f->values[i].data || f->plan->last_use[i] == 0)
 			continue;
 		if (v->captured != NO_VALUE) {
-			const struct tensor *t =
-				find_capture(f->call, v->captured);
-
-			if (t)
-				f->values[i] = tensor_ref(t);
+			f->values[i] =
+				tensor_ref(&f->call->captures[v->capture]);
 		} else if (v->param) {
 			rc = program_weight(f->env->en, f->env->prog, v->param,
 					    &f->values[i], e);
@@ -114,31 +100,34 @@ static void drop_dead(struct frame *f, uint32_t node)
 	uint32_t j;
 
 	for (j = 0; j < n->nin + n->ncaptures; j++) {
-		value_id v = j < n->nin ? n->in[j] : n->captures[j - n->nin];
+		value_id v = node_needs(n, j);
 
 		if (v != NO_VALUE && f->plan->last_use[v] == node + 1)
 			tensor_drop(&f->values[v]);
 	}
 }
 
-/* Borrowed copies of the values with these ids. */
-static struct tensor *gather(const struct frame *f, const value_id *ids,
-			     uint32_t n)
+/* Borrowed copies of what a node needs: n of it, from number `first`. */
+static struct tensor *gather(const struct frame *f, const struct node *node,
+			     uint32_t first, uint32_t n)
 {
 	struct tensor *t = calloc((size_t)n + 1, sizeof(*t));
 	uint32_t i;
 
-	for (i = 0; t && i < n; i++)
-		if (ids[i] != NO_VALUE)
-			t[i] = f->values[ids[i]];
+	for (i = 0; t && i < n; i++) {
+		value_id v = node_needs(node, first + i);
+
+		if (v != NO_VALUE)
+			t[i] = f->values[v];
+	}
 	return t;
 }
 
 int frame_eval(struct frame *f, uint32_t i, struct err *e)
 {
 	const struct node *n = &f->plan->graph->nodes[i];
-	struct tensor *in = gather(f, n->in, n->nin);
-	struct tensor *captures = gather(f, n->captures, n->ncaptures);
+	struct tensor *in = gather(f, n, 0, n->nin);
+	struct tensor *captures = gather(f, n, n->nin, n->ncaptures);
 	struct tensor *out = calloc((size_t)n->nout + 1, sizeof(*out));
 	int rc = in && captures && out ? 0 : err_nomem(e, n->nin);
 	uint32_t j;

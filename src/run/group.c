@@ -24,7 +24,7 @@ struct follower *group_followers(const struct graph *g)
 			if (n->in[k] != NO_VALUE)
 				uses[n->in[k]]++;
 		for (k = 0; k < n->ncaptures; k++)
-			uses[n->captures[k]] += 2;
+			uses[n->captures[k].value] += 2;
 	}
 	for (i = 0; next && uses && i < g->nnodes; i++) {
 		const struct node *n = &g->nodes[i];

@@ -179,14 +179,18 @@ static node_id find_blocker(struct run *r, uint32_t i)
 }
 
 /* Inputs and captures of a node as far as they are known. */
-static struct tensor *gather(struct run *r, const value_id *ids, uint32_t n)
+static struct tensor *gather(struct run *r, const struct node *node,
+			     uint32_t first, uint32_t n)
 {
 	struct tensor *t = calloc((size_t)n + 1, sizeof(*t));
 	uint32_t k;
 
-	for (k = 0; t && k < n; k++)
-		if (ids[k] != NO_VALUE)
-			t[k] = known_value(r, ids[k]);
+	for (k = 0; t && k < n; k++) {
+		value_id v = node_needs(node, first + k);
+
+		if (v != NO_VALUE)
+			t[k] = known_value(r, v);
+	}
 	return t;
 }
 
@@ -202,8 +206,8 @@ static void drop(struct tensor *t, uint32_t n)
 static int update_node(struct run *r, uint32_t i, struct err *e)
 {
 	const struct node *n = &r->g->nodes[i];
-	struct tensor *in = gather(r, n->in, n->nin);
-	struct tensor *captures = gather(r, n->captures, n->ncaptures);
+	struct tensor *in = gather(r, n, 0, n->nin);
+	struct tensor *captures = gather(r, n, n->nin, n->ncaptures);
 	struct tensor *out = calloc((size_t)n->nout + 1, sizeof(*out));
 	node_id blocked = find_blocker(r, i);
 	int rc = in && captures && out ? 0 : err_nomem(e, n->nin);
@@ -243,7 +247,7 @@ static bool is_affected(const struct run *r, const struct node *n,
 		if (n->in[k] != NO_VALUE && dirty[n->in[k]])
 			return true;
 	for (k = 0; k < n->ncaptures; k++)
-		if (dirty[n->captures[k]])
+		if (dirty[n->captures[k].value])
 			return true;
 	return false;
 }

@@ -19,14 +19,10 @@ struct frame {
 	struct tensor *values; /* owned */
 };
 
-static struct tensor captured(const struct frame *f, value_id outer)
+static struct tensor captured(const struct frame *f, const struct value *v)
 {
-	const struct op_call *c = f->call;
-	uint32_t k;
-
-	for (k = 0; c->captures && k < c->node->ncaptures; k++)
-		if (c->node->captures[k] == outer)
-			return tensor_ref(&c->captures[k]);
+	if (f->call->captures)
+		return tensor_ref(&f->call->captures[v->capture]);
 	return (struct tensor){.shape = shape_unknown()};
 }
 
@@ -43,7 +39,7 @@ static void fill(struct frame *f, const struct tensor *in, size_t nin)
 			f->values[i] =
 				infer_param(f->env->en, f->env->prog, v->param);
 		else if (v->captured != NO_VALUE)
-			f->values[i] = captured(f, v->captured);
+			f->values[i] = captured(f, v);
 	}
 	for (i = 0; i < f->g->ninputs && i < nin; i++) {
 		struct tensor *t = &f->values[f->g->inputs[i]];
@@ -53,24 +49,27 @@ static void fill(struct frame *f, const struct tensor *in, size_t nin)
 	}
 }
 
-/* Borrowed copies of the values with these ids. */
-static struct tensor *borrow(const struct frame *f, const value_id *ids,
-			     uint32_t n)
+/* Borrowed copies of what a node needs: n of it, from number `first`. */
+static struct tensor *borrow(const struct frame *f, const struct node *node,
+			     uint32_t first, uint32_t n)
 {
 	struct tensor *t = calloc((size_t)n + 1, sizeof(*t));
 	uint32_t k;
 
-	for (k = 0; t && k < n; k++)
-		if (ids[k] != NO_VALUE)
-			t[k] = f->values[ids[k]];
+	for (k = 0; t && k < n; k++) {
+		value_id v = node_needs(node, first + k);
+
+		if (v != NO_VALUE)
+			t[k] = f->values[v];
+	}
 	return t;
 }
 
 static int update(struct frame *f, const struct op *op, const struct node *n,
 		  struct err *e)
 {
-	struct tensor *in = borrow(f, n->in, n->nin);
-	struct tensor *captures = borrow(f, n->captures, n->ncaptures);
+	struct tensor *in = borrow(f, n, 0, n->nin);
+	struct tensor *captures = borrow(f, n, n->nin, n->ncaptures);
 	struct tensor *out = calloc((size_t)n->nout + 1, sizeof(*out));
 	int rc = in && captures && out ? 0 : err_nomem(e, n->nin);
 	uint32_t k;

@@ -140,8 +140,9 @@ static int load_captures(struct again *a, struct err *e)
 	int rc = a->op->branches ? op_branches(&c, &mask, e) : 0;
 
 	for (k = 0; rc == 0 && k < a->n->ncaptures; k++)
-		if (!a->op->branches || plan_reads_capture(a->n, k, mask))
-			rc = load(a, a->n->captures[k], &a->captures[k], e);
+		if (!a->op->branches || (a->n->captures[k].readers & mask))
+			rc = load(a, a->n->captures[k].value, &a->captures[k],
+				  e);
 	return rc;
 }
 

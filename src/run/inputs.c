@@ -159,7 +159,7 @@ int inputs_gather(struct demand *d, struct job *j, struct err *e)
 		if (n->in[k] != NO_VALUE)
 			j->in[k] = peek(d, n->in[k]);
 	for (k = 0; k < n->ncaptures; k++)
-		j->captures[k] = peek(d, n->captures[k]);
+		j->captures[k] = peek(d, n->captures[k].value);
 	d->env.constants = find_constants(d, n);
 	pthread_mutex_unlock(&d->r->en->lock);
 	for (k = 0; rc == 0 && k < n->nin; k++)
@@ -168,10 +168,10 @@ int inputs_gather(struct demand *d, struct job *j, struct err *e)
 		rc = choose_branches(d, j, e);
 	mask = d->plan->branches[j->id];
 	for (k = 0; rc == 0 && k < n->ncaptures; k++) {
-		if (mask && !plan_reads_capture(n, k, mask - 1))
+		if (mask && !(n->captures[k].readers & (mask - 1)))
 			tensor_drop(&j->captures[k]);
 		else
-			rc = load_value(d, n->captures[k], false,
+			rc = load_value(d, n->captures[k].value, false,
 					&j->captures[k], e);
 	}
 	if (rc == 0)

@@ -80,8 +80,8 @@ static int is_ready(struct lazy *l, uint32_t i, bool *ready, struct err *e)
 		l->state[i] = STATE_CHOSEN;
 	}
 	for (uint32_t k = 0; rc == 0 && k < n->ncaptures; k++)
-		if (!picks || plan_reads_capture(n, k, l->mask[i]))
-			ask(l, n->captures[k]);
+		if (!picks || (n->captures[k].readers & l->mask[i]))
+			ask(l, n->captures[k].value);
 	*ready = l->depth == before;
 	return rc;
 }

@@ -24,8 +24,8 @@ int plan_new(struct run *r, struct plan **out, struct err *e)
 	p->leads = calloc(nnodes, sizeof(*p->leads));
 	p->forms = calloc(nnodes, sizeof(*p->forms));
 	p->blocked = calloc(nvalues, sizeof(*p->blocked));
-	if (!p->blocked || !p->forms || !p->leads || !p->nodes || !p->uses || !p->held ||
-	    !p->branches) {
+	if (!p->blocked || !p->forms || !p->leads || !p->nodes || !p->uses ||
+	    !p->held || !p->branches) {
 		plan_free(p);
 		return err_nomem(e, nvalues * sizeof(*p->held));
 	}
@@ -63,31 +63,6 @@ void plan_free(struct plan *p)
 	free(p);
 }
 
-static bool graph_reads(const struct graph *g, value_id outer)
-{
-	uint32_t i;
-
-	for (i = 0; i < g->nvalues; i++)
-		if (g->values[i].captured == outer)
-			return true;
-	return false;
-}
-
-bool plan_reads_capture(const struct node *n, uint32_t k, uint64_t mask)
-{
-	const struct attr *attr;
-	size_t i;
-
-	for (i = 0;; i++) {
-		const struct graph *g = node_subgraph(n, i, &attr);
-
-		if (!g)
-			return false;
-		if ((mask >> (i & 63) & 1) && graph_reads(g, n->captures[k]))
-			return true;
-	}
-}
-
 void plan_hold(struct plan *p, value_id v)
 {
 	const struct tensor *t = &p->run->slots[v].value.t;
@@ -114,7 +89,7 @@ void plan_release_inputs(struct plan *p, const struct node *n)
 		if (i != 1 || !p->forms[n - p->run->g->nodes])
 			release(p, n->in[i]);
 	for (i = 0; i < n->ncaptures; i++)
-		release(p, n->captures[i]);
+		release(p, n->captures[i].value);
 }
 
 /* ---- what is the same in every run ---- */
@@ -204,7 +179,7 @@ static bool wants_capture(const struct plan *p, node_id i, uint32_t k)
 	if (!op->branches)
 		return true;
 	return p->branches[i] &&
-	       plan_reads_capture(&p->run->g->nodes[i], k, p->branches[i] - 1);
+	       (p->run->g->nodes[i].captures[k].readers & (p->branches[i] - 1));
 }
 
 static int want_node(struct search *s, node_id i, struct err *e)
@@ -232,7 +207,7 @@ static int want_node(struct search *s, node_id i, struct err *e)
 			push(s, n->in[k]);
 	for (k = 0; k < n->ncaptures; k++)
 		if (wants_capture(s->plan, i, k))
-			push(s, n->captures[k]);
+			push(s, n->captures[k].value);
 	return 0;
 }
 

@@ -227,8 +227,7 @@ static void mark_needed(const struct graph *g, struct subplan *s)
 			    !g->values[n->out[j]].param)
 				s->needed[i] = true;
 		for (j = 0; s->needed[i] && j < n->nin + n->ncaptures; j++) {
-			value_id v =
-				j < n->nin ? n->in[j] : n->captures[j - n->nin];
+			value_id v = node_needs(n, j);
 
 			if (v != NO_VALUE && s->last_use[v] == 0)
 				s->last_use[v] = i + 1;

@@ -8,9 +8,10 @@ import struct
 import subprocess
 import time
 
-from e2e import (case, fails_with, main, mounted, read, same, status, tempdir,
-                 text, wait_until, write)
-from onnx_recipe import F32, I64, endless, model, node, tensor
+from e2e import (case, fails_with, main, mounted, read, run, same, status,
+                 tempdir, text, wait_until, write)
+from onnx_recipe import (BOOL, F32, I64, endless, graph, model, node,
+                         tensor)
 
 HUGE = 1 << 40
 
@@ -185,6 +186,18 @@ def a_long_chain():
     with run_of(model(nodes, [("v0", F32, [1])], ["v%d" % n]),
                 v0=floats(3)) as run:
         same(read(run, "out/v%d" % n), floats(3))
+
+
+@case(mount=False)
+def a_branch_that_reads_much():
+    """What nobody makes, too, but not once for each of the others."""
+    names = ["v%d" % i for i in range(300000)]
+    branch = graph([node("Sum", names, ["z"])], [], ["z"])
+    data = model([node("If", ["c"], ["y"], then_branch=branch,
+                       else_branch=branch)], [("c", BOOL, [])], ["y"])
+    with tempdir() as tmp:
+        write(tmp + "/m.onnx", data)
+        same(run("--ls", tmp + "/m.onnx", timeout=30).returncode, 0)
 
 
 @case

@@ -150,7 +150,7 @@ static int run_node(struct interpreter *in, const struct graph *g, node_id id,
 			s.in[i] = values[n->in[i]];
 	}
 	for (uint32_t i = 0; i < n->ncaptures; i++)
-		s.captures[i] = values[n->captures[i]];
+		s.captures[i] = values[n->captures[i].value];
 	if (s.call.op) {
 		in->saw_random |= (s.call.op->flags & OP_RANDOM) != 0;
 		in->saw_quantise |= strstr(n->type, "Quantize") != NULL;
@@ -177,12 +177,9 @@ static int fill_captures(const struct graph *g, const struct op_call *owner,
 			 struct tensor *values)
 {
 	for (uint32_t v = 0; v < g->nvalues; v++) {
-		if (g->values[v].captured == NO_VALUE)
-			continue;
-		for (uint32_t i = 0; i < owner->node->ncaptures; i++) {
-			if (owner->node->captures[i] == g->values[v].captured)
-				values[v] = tensor_ref(&owner->captures[i]);
-		}
+		if (g->values[v].captured != NO_VALUE)
+			values[v] = tensor_ref(
+				&owner->captures[g->values[v].capture]);
 	}
 	return 0;
 }
@@ -205,7 +202,7 @@ static bool *find_needed(const struct graph *g)
 				value[n->in[i]] = true;
 		}
 		for (uint32_t i = 0; i < n->ncaptures && node[id]; i++)
-			value[n->captures[i]] = true;
+			value[n->captures[i].value] = true;
 	}
 	free(value);
 	return node;
