@@ -178,6 +178,11 @@ static void convert_stage(const struct conversion *v, size_t begin, size_t n)
 	/* Both products are of elements that exist. */
 	(void)dtype_nbytes(v->from, begin, &from);
 	(void)dtype_nbytes(v->to, begin, &to);
+	if (v->to != v->from && v->to == op_compute_type(v->from)) {
+		/* What is loaded is it already. */
+		load(v->from, v->src + from, v->dst + to, n);
+		return;
+	}
 	p = load(v->from, v->src + from, &in, n);
 	if (v->to == DTYPE_BOOL) {
 		convert_to_bool(v->from_num, p, v->dst + to, n);
@@ -187,8 +192,11 @@ static void convert_stage(const struct conversion *v, size_t begin, size_t n)
 		convert_nums(v->from_num, p, v->to_num, v->dst + to, n);
 		return;
 	}
-	convert_nums(v->from_num, p, v->to_num, &out, n);
-	store(v->to, &out, v->dst + to, n, v->saturate);
+	if (v->from_num != v->to_num) {
+		convert_nums(v->from_num, p, v->to_num, &out, n);
+		p = &out;
+	}
+	store(v->to, p, v->dst + to, n, v->saturate);
 }
 
 static void convert_range(void *ctx, size_t begin, size_t end)
