@@ -20,6 +20,7 @@
 struct err;
 struct finish;
 struct op_call;
+struct op_step;
 
 #define OP_VARIADIC 255
 
@@ -82,12 +83,22 @@ struct op {
 	int (*join)(struct op_call *c, size_t flow, struct finish *f,
 		    struct err *e);
 	/*
+	 * Optional, of operators that are evaluated by strip_eval: what is done
+	 * to each element (op/strip.h).  s NULL: only asks, from types; returns
+	 * how many of the first inputs go along with the result where its
+	 * numbers are those of input 0's type, else 0.
+	 */
+	int (*step)(struct op_call *c, struct op_step *s, struct err *e);
+	/*
 	 * Optional: whether eval, with these types and shapes, takes input 0
 	 * and makes output 0 in blocks (tensor.block): a mask of op_blocks.
 	 * Same bits either way.
 	 */
 	unsigned (*blocks)(struct op_call *c);
 };
+
+/* Operators that run as one, at most. */
+#define OP_STEPS_MAX 12
 
 enum op_blocks { OP_TAKES_BLOCKS = 1 << 0, OP_MAKES_BLOCKS = 1 << 1 };
 

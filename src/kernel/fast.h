@@ -213,6 +213,8 @@ struct fast {
 	 */
 	void (*from_half)(const uint16_t *x, float *y, size_t n);
 	void (*to_half)(const float *x, uint16_t *y, size_t n);
+	/* bfloat16, rounded in the same way; a NaN becomes a quiet one. */
+	void (*to_bfloat)(const float *x, uint16_t *y, size_t n);
 	/* step: 1, or 0 for one number that goes with all. */
 	void (*binary)(enum fast_binary op, const float *x, size_t x_step,
 		       const float *y, size_t y_step, float *out, size_t n);

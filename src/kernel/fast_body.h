@@ -142,6 +142,7 @@ const struct fast LEVEL = {
 	.from_half = run_from_half,
 	.to_half = run_to_half,
 #endif
+	.to_bfloat = run_to_bfloat,
 	.softmax = run_softmax,
 	.sum = run_sum,
 	.moments = run_moments,

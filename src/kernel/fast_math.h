@@ -178,6 +178,29 @@ static void run_to_half(const float *x, uint16_t *y, size_t n)
 }
 #endif
 
+typedef uint16_t halves __attribute__((vector_size(LANES * 2)));
+
+INLINE halves to_bfloat(vec v)
+{
+	bits u = (bits)select_vec(v != v, (vec)((bits)v | 0x400000u),
+				  round_bits(v, 16));
+
+	return __builtin_convertvector(u >> 16, halves);
+}
+
+static void run_to_bfloat(const float *x, uint16_t *y, size_t n)
+{
+	for (size_t i = 0; i < n; i += LANES) {
+		size_t left = n - i;
+		halves h = to_bfloat(load_part(x + i, left));
+
+		if (left >= LANES)
+			memcpy(y + i, &h, sizeof(h));
+		else
+			memcpy(y + i, &h, left * sizeof(*y));
+	}
+}
+
 INLINE vec binary_vec(enum fast_binary op, vec x, vec y)
 {
 	switch (op) {

@@ -47,8 +47,7 @@ struct rows {
 	const void *arg;
 };
 
-/* Where each input is at element `index`; *column: within the last extent. */
-static void seek(const struct stride_plan *p, size_t index, size_t at[],
+void stride_seek(const struct stride_plan *p, size_t index, size_t at[],
 		 size_t *column)
 {
 	for (size_t i = 0; i < p->nin; i++)
@@ -76,7 +75,7 @@ static void run_rows(void *ctx, size_t begin, size_t end)
 	while (begin < end) {
 		size_t n;
 
-		seek(p, begin, at, &column);
+		stride_seek(p, begin, at, &column);
 		n = width - column < end - begin ? width - column : end - begin;
 		for (size_t i = 0; i < p->nin; i++)
 			in[i] = (const char *)r->in[i] + at[i] * p->in_size[i];

@@ -28,6 +28,10 @@ typedef void stride_fn(const void *const in[], const size_t step[], void *out,
 /* Merges extents that lie behind each other in every input. */
 void stride_collapse(struct stride_plan *p);
 
+/* Where each input is at element `index`; *column: within the last extent. */
+void stride_seek(const struct stride_plan *p, size_t index, size_t at[],
+		 size_t *column);
+
 /* Calls fn for all rows; the output is contiguous. */
 void stride_for(const struct kernel *k, const struct stride_plan *p,
 		const void *const in[], void *out, stride_fn *fn,

@@ -5,9 +5,9 @@
  */
 #include "kernel/binary.h"
 
-#include "kernel/unary.h"
 #include "kernel/fast.h"
 #include "op/impl.h"
+#include "op/strip.h"
 
 static bool gives_bool(const struct op_call *c)
 {
@@ -83,9 +83,6 @@ static int common_type(struct op_call *c, enum dtype *out, struct err *e)
 	return 0;
 }
 
-static int equal_strings(struct op_call *c, const struct stride_plan *p,
-			 uint8_t *out, struct err *e);
-
 /* One row, for each row of x. */
 static bool is_row_of(const struct shape *row, const struct shape *x)
 {
@@ -129,41 +126,48 @@ static int join_binary(struct op_call *c, size_t flow, struct finish *f,
 	return rc;
 }
 
-static int eval_two(struct op_call *c, enum binary op, struct err *e)
+/* Which of two operations an attribute asks for. */
+static int choose(const struct op_call *c, enum binary *op, struct err *e)
 {
-	struct shape second, s;
-	const struct shape *shapes[2] = {op_shape(c, 0), &second};
-	const void *in[2];
-	struct stride_plan p;
-	enum dtype type;
-	enum num t;
-	void *out;
-	int rc = result_shape(c, &second, &s, e);
+	const char *way = op_attr_str(c, "direction", "");
 
+	*op = (enum binary)c->op->arg;
+	if (*op == BINARY_MOD && op_attr_int(c, "fmod", 0))
+		*op = BINARY_FMOD;
+	if (*op != BINARY_SHL || strcmp(way, "LEFT") == 0)
+		return 0;
+	*op = BINARY_SHR;
+	if (strcmp(way, "RIGHT") != 0)
+		return op_invalid(c, e, "direction");
+	return 0;
+}
+
+static int step_binary(struct op_call *c, struct op_step *s, struct err *e)
+{
+	enum binary op;
+	enum dtype type = s ? s->takes[0] : DTYPE_NONE;
+	enum num t;
+	int rc;
+
+	if (!s)
+		return op_is_short_float(c->in[0].dtype) &&
+				       c->in[0].dtype == c->in[1].dtype &&
+				       !gives_bool(c)
+			       ? 2
+			       : 0;
+	rc = choose(c, &op, e);
+	if (rc == 0)
+		rc = second_shape(c, &s->shapes[1], e);
+	if (rc == 0)
+		rc = common_type(c, &type, e);
 	if (rc < 0)
 		return rc;
-	op_stride_plan(&p, &s, shapes, 2);
-	rc = common_type(c, &type, e);
-	if (rc < 0)
-		return rc;
-	if (type == DTYPE_STRING && op == BINARY_EQUAL) {
-		rc = op_alloc(c, 0, DTYPE_BOOL, &s, &out, e);
-		return rc < 0 ? rc : equal_strings(c, &p, out, e);
-	}
 	if (!op_num(type, &t) || !binary_find(op, t))
 		return op_bad_dtype(c, 0, e);
-	rc = op_data_as(c, 0, type, &in[0], e);
-	if (rc == 0)
-		rc = op_data_as(c, 1, type, &in[1], e);
-	if (rc == 0 && gives_bool(c))
-		rc = op_alloc(c, 0, DTYPE_BOOL, &s, &out, e);
-	else if (rc == 0)
-		rc = op_alloc_as(c, 0, c->in[0].dtype, type, &s, &out, e);
-	if (rc < 0)
-		return rc;
-	p.in_size[0] = p.in_size[1] = num_size(t);
-	p.out_size = gives_bool(c) ? 1 : num_size(t);
-	stride_for(&c->env->kernel, &p, in, out, binary_find(op, t), NULL);
+	s->fn = binary_find(op, t);
+	s->takes[0] = s->takes[1] = s->gives = type;
+	if (gives_bool(c))
+		s->gives = s->stored = DTYPE_BOOL;
 	return 0;
 }
 
@@ -182,44 +186,37 @@ static void equal_spans(const void *const in[], const size_t step[], void *out,
 	}
 }
 
-static int equal_strings(struct op_call *c, const struct stride_plan *p,
-			 uint8_t *out, struct err *e)
+static int equal_strings(struct op_call *c, struct err *e)
 {
-	struct stride_plan plan = *p;
+	struct shape second, s;
+	const struct shape *shapes[2] = {op_shape(c, 0), &second};
 	const void *in[2];
+	struct stride_plan p;
 	size_t size;
-	int rc = op_elems(c, 0, &in[0], &size, e);
+	void *out;
+	int rc = result_shape(c, &second, &s, e);
 
+	if (rc == 0)
+		rc = op_alloc(c, 0, DTYPE_BOOL, &s, &out, e);
+	if (rc == 0)
+		rc = op_elems(c, 0, &in[0], &size, e);
 	if (rc == 0)
 		rc = op_elems(c, 1, &in[1], &size, e);
 	if (rc < 0)
 		return rc;
-	plan.in_size[0] = plan.in_size[1] = sizeof(struct span);
-	plan.out_size = 1;
-	stride_for(&c->env->kernel, &plan, in, out, equal_spans, NULL);
+	op_stride_plan(&p, &s, shapes, 2);
+	p.in_size[0] = p.in_size[1] = sizeof(struct span);
+	p.out_size = 1;
+	stride_for(&c->env->kernel, &p, in, out, equal_spans, NULL);
 	return 0;
 }
 
-static int eval_binary(struct op_call *c, struct err *e)
+static int eval_equal(struct op_call *c, struct err *e)
 {
-	return eval_two(c, (enum binary)c->op->arg, e);
-}
+	bool strings = c->in[0].dtype == DTYPE_STRING &&
+		       c->in[1].dtype == DTYPE_STRING;
 
-static int eval_mod(struct op_call *c, struct err *e)
-{
-	return eval_two(c, op_attr_int(c, "fmod", 0) ? BINARY_FMOD : BINARY_MOD,
-			e);
-}
-
-static int eval_shift(struct op_call *c, struct err *e)
-{
-	const char *way = op_attr_str(c, "direction", "");
-
-	if (strcmp(way, "LEFT") == 0)
-		return eval_two(c, BINARY_SHL, e);
-	if (strcmp(way, "RIGHT") == 0)
-		return eval_two(c, BINARY_SHR, e);
-	return op_invalid(c, e, "direction");
+	return strings ? equal_strings(c, e) : strip_eval(c, e);
 }
 
 /* ---- any number of inputs ---- */
@@ -289,7 +286,8 @@ static int eval_fold(struct op_call *c, struct err *e)
 #define BINARY(type, since, op)                                        \
 	{                                                              \
 		ONNX, type, since, 2, 2, 1, 1, OP_WRITES_ALL, op,      \
-			infer_binary, eval_binary, .join = join_binary \
+			infer_binary, strip_eval, .join = join_binary, \
+						  .step = step_binary  \
 	}
 #define FOLD(type, op)                                                       \
 	{                                                                    \
@@ -310,13 +308,14 @@ const struct op ops_binary[] = {
 	BINARY("BitwiseAnd", 18, BINARY_AND),
 	BINARY("BitwiseOr", 18, BINARY_OR),
 	BINARY("BitwiseXor", 18, BINARY_XOR),
-	BINARY("Equal", 1, BINARY_EQUAL),
+	{ONNX, "Equal", 1, 2, 2, 1, 1, OP_WRITES_ALL, BINARY_EQUAL,
+	 infer_binary, eval_equal, .step = step_binary},
 	BINARY("Less", 1, BINARY_LESS),
 	BINARY("LessOrEqual", 12, BINARY_LESS_EQUAL),
 	BINARY("Greater", 1, BINARY_GREATER),
 	BINARY("GreaterOrEqual", 12, BINARY_GREATER_EQUAL),
-	{ONNX, "Mod", 10, 2, 2, 1, 1, 0, 0, infer_binary, eval_mod},
-	{ONNX, "BitShift", 11, 2, 2, 1, 1, 0, 0, infer_binary, eval_shift},
+	BINARY("Mod", 10, BINARY_MOD),
+	BINARY("BitShift", 11, BINARY_SHL),
 	FOLD("Sum", BINARY_ADD),
 	FOLD("Mean", BINARY_ADD),
 	FOLD("Max", BINARY_MAX),

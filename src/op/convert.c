@@ -74,9 +74,11 @@ bool op_is_int(enum dtype t)
 	       dtype_info(t)->class == CLASS_UINT;
 }
 
-static void load_half(const uint16_t *src, float *dst, size_t n)
+static void load_half(const void *from, void *to, size_t n)
 {
 	const struct fast *f = fast_get();
+	const uint16_t *src = from;
+	float *dst = to;
 
 	if (f->from_half) {
 		f->from_half(src, dst, n);
@@ -86,9 +88,11 @@ static void load_half(const uint16_t *src, float *dst, size_t n)
 		dst[i] = half_to_float(src[i]);
 }
 
-static void store_half(const float *src, uint16_t *dst, size_t n)
+static void store_half(const void *from, void *to, size_t n)
 {
 	const struct fast *f = fast_get();
+	const float *src = from;
+	uint16_t *dst = to;
 
 	if (f->to_half) {
 		f->to_half(src, dst, n);
@@ -96,6 +100,27 @@ static void store_half(const float *src, uint16_t *dst, size_t n)
 	}
 	for (size_t i = 0; i < n; i++)
 		dst[i] = half_from_float(src[i]);
+}
+
+static void load_bf16(const void *from, void *to, size_t n)
+{
+	dtype_widen(DTYPE_BF16, from, to, n);
+}
+
+static void store_bf16(const void *from, void *to, size_t n)
+{
+	fast_get()->to_bfloat(from, to, n);
+}
+
+bool op_moves(enum dtype stored, enum dtype computed, strip_move **load,
+	      strip_move **store)
+{
+	bool half = stored == DTYPE_F16 && computed == DTYPE_F32;
+	bool bfloat = stored == DTYPE_BF16 && computed == DTYPE_F32;
+
+	*load = half ? load_half : bfloat ? load_bf16 : NULL;
+	*store = half ? store_half : bfloat ? store_bf16 : NULL;
+	return half || bfloat;
 }
 
 /* Stored elements as numbers; p is a stage, or src itself where it can be. */
@@ -137,10 +162,7 @@ static void store_float(enum dtype t, const float *src, void *dst, size_t n,
 		return;
 	}
 	if (t == DTYPE_BF16) {
-		uint16_t *h = dst;
-
-		for (size_t i = 0; i < n; i++)
-			h[i] = bf16_from_float(src[i]);
+		store_bf16(src, dst, n);
 		return;
 	}
 	for (size_t i = 0; i < n; i++)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernel/num.h"
+#include "kernel/strip.h"
 #include "modelfs/blob.h"
 #include "modelfs/err.h"
 #include "modelfs/op.h"
@@ -33,6 +34,13 @@ bool op_is_int(enum dtype t);
  */
 int op_convert(const struct kernel *k, enum dtype from, const void *src,
 	       enum dtype to, void *dst, uint64_t n, bool saturate);
+
+/*
+ * Types of 16 bits whose numbers are computed in float32: how n of them get
+ * there and back.  False, and NULL, for all others.
+ */
+bool op_moves(enum dtype stored, enum dtype computed, strip_move **load,
+	      strip_move **store);
 
 /* EOPNOTSUPP with the node's name. */
 int op_unsupported(const struct op_call *c, struct err *e, const char *what);

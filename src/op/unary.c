@@ -6,6 +6,7 @@
 
 #include "kernel/fast.h"
 #include "op/impl.h"
+#include "op/strip.h"
 
 static int infer_bool(struct op_call *c, struct err *e)
 {
@@ -14,46 +15,43 @@ static int infer_bool(struct op_call *c, struct err *e)
 	return 0;
 }
 
-static int apply(struct op_call *c, enum unary op, const struct unary_arg *arg,
-		 struct err *e)
+/* All but tests can be part of several steps. */
+static int set_unary(struct op_call *c, struct op_step *s, enum unary op,
+		     struct err *e)
 {
-	enum dtype out_type = op >= UNARY_IS_NAN ? DTYPE_BOOL : c->in[0].dtype;
-	const void *in;
-	void *out;
 	enum num t;
-	int rc = op_in(c, 0, &t, &in, e);
 
-	if (rc < 0)
-		return rc;
-	if (!unary_find(op, t))
+	if (!s)
+		return op_is_short_float(c->in[0].dtype) && op < UNARY_IS_NAN;
+	if (!op_num(s->takes[0], &t) || !unary_find(op, t))
 		return op_bad_dtype(c, 0, e);
-	rc = op_out_as(c, 0, out_type, &c->in[0].shape, &out, e);
-	if (rc == 0)
-		unary_for(&c->env->kernel, op, t, arg, in, out,
-			  op_nelems(c, 0));
-	return rc;
+	s->nin = 1;
+	s->fn = unary_find(op, t);
+	if (op >= UNARY_IS_NAN)
+		s->gives = s->stored = DTYPE_BOOL;
+	return 0;
 }
 
-static int eval_unary(struct op_call *c, struct err *e)
+static int step_unary(struct op_call *c, struct op_step *s, struct err *e)
 {
-	return apply(c, (enum unary)c->op->arg, NULL, e);
+	return set_unary(c, s, (enum unary)c->op->arg, e);
 }
 
-static int eval_is_inf(struct op_call *c, struct err *e)
+static int step_is_inf(struct op_call *c, struct op_step *s, struct err *e)
 {
-	struct unary_arg u = {
-		.a = op_attr_int(c, "detect_negative", 1) != 0,
-		.b = op_attr_int(c, "detect_positive", 1) != 0,
-	};
-
-	return apply(c, UNARY_IS_INF, &u, e);
+	if (s) {
+		s->u.unary.a = op_attr_int(c, "detect_negative", 1) != 0;
+		s->u.unary.b = op_attr_int(c, "detect_positive", 1) != 0;
+		s->arg = &s->u.unary;
+	}
+	return set_unary(c, s, UNARY_IS_INF, e);
 }
 
-static int eval_gelu(struct op_call *c, struct err *e)
+static int step_gelu(struct op_call *c, struct op_step *s, struct err *e)
 {
 	bool tanh = strcmp(op_attr_str(c, "approximate", "none"), "tanh") == 0;
 
-	return apply(c, tanh ? UNARY_GELU_TANH : UNARY_GELU, NULL, e);
+	return set_unary(c, s, tanh ? UNARY_GELU_TANH : UNARY_GELU, e);
 }
 
 /* ---- activation functions: which attributes are a and b ---- */
@@ -95,33 +93,20 @@ static const struct activation activations[] = {
 	[ACT_SCALED_TANH] = {UNARY_SCALED_TANH, "alpha", "beta", 1, 1},
 };
 
-/* Integers (Shrink takes them) are computed in float64. */
-static int apply_wide(struct op_call *c, enum unary op,
-		      const struct unary_arg *u, struct err *e)
-{
-	const void *in;
-	void *out;
-	int rc = op_data_as(c, 0, DTYPE_F64, &in, e);
-
-	if (rc == 0)
-		rc = op_alloc_as(c, 0, c->in[0].dtype, DTYPE_F64,
-				 &c->in[0].shape, &out, e);
-	if (rc == 0)
-		unary_for(&c->env->kernel, op, NUM_F64, u, in, out,
-			  op_nelems(c, 0));
-	return rc;
-}
-
-static int eval_activation(struct op_call *c, struct err *e)
+static int step_activation(struct op_call *c, struct op_step *s, struct err *e)
 {
 	const struct activation *a = &activations[c->op->arg];
-	struct unary_arg u = {.a = op_attr_float(c, a->a, a->def_a)};
 
-	if (a->b)
-		u.b = op_attr_float(c, a->b, a->def_b);
-	if (a->op == UNARY_SHRINK && op_is_int(c->in[0].dtype))
-		return apply_wide(c, a->op, &u, e);
-	return apply(c, a->op, &u, e);
+	if (s) {
+		s->u.unary.a = op_attr_float(c, a->a, a->def_a);
+		if (a->b)
+			s->u.unary.b = op_attr_float(c, a->b, a->def_b);
+		s->arg = &s->u.unary;
+		/* Integers (Shrink takes them) are computed in float64. */
+		if (a->op == UNARY_SHRINK && op_is_int(c->in[0].dtype))
+			s->takes[0] = s->gives = DTYPE_F64;
+	}
+	return set_unary(c, s, a->op, e);
 }
 
 /* ---- Clip ---- */
@@ -184,41 +169,34 @@ static int join_unary(struct op_call *c, size_t flow, struct finish *f,
 	return 0;
 }
 
-static int eval_clip(struct op_call *c, struct err *e)
+static int step_clip(struct op_call *c, struct op_step *s, struct err *e)
 {
-	double lo, hi;
-	struct clip_arg arg = {0};
-	struct stride_plan p;
-	const struct shape *s = &c->in[0].shape;
-	const void *in;
-	void *out;
 	enum num t;
-	int rc = op_in(c, 0, &t, &in, e);
+	int rc;
 
-	if (rc == 0 && c->node->opset < 11 && t != NUM_F32 && t != NUM_F64)
+	if (!s)
+		return op_is_short_float(c->in[0].dtype);
+	if (!op_num(s->takes[0], &t) ||
+	    (c->node->opset < 11 && t != NUM_F32 && t != NUM_F64))
 		return op_bad_dtype(c, 0, e);
+	s->nin = 1;
+	s->fn = clip_find(t);
+	s->arg = &s->u.clip;
+	rc = bound(c, "min", 1, t, &s->lo, &s->u.clip.lo, e);
 	if (rc == 0)
-		rc = bound(c, "min", 1, t, &lo, &arg.lo, e);
-	if (rc == 0)
-		rc = bound(c, "max", 2, t, &hi, &arg.hi, e);
-	if (rc == 0)
-		rc = op_out_as(c, 0, c->in[0].dtype, s, &out, e);
-	if (rc < 0)
-		return rc;
-	op_stride_plan(&p, s, &s, 1);
-	p.in_size[0] = p.out_size = num_size(t);
-	stride_for(&c->env->kernel, &p, &in, out, clip_find(t), &arg);
-	return 0;
+		rc = bound(c, "max", 2, t, &s->hi, &s->u.clip.hi, e);
+	return rc;
 }
 
 #define UNARY(type, since, op)                                                \
 	{                                                                     \
 		ONNX, type, since, 1, 1, 1, 1, OP_WRITES_ALL, op, infer_same, \
-			eval_unary, .join = join_unary                        \
+			strip_eval, .join = join_unary, .step = step_unary    \
 	}
-#define TEST(type, since, op, eval)                                    \
-	{                                                              \
-		ONNX, type, since, 1, 1, 1, 1, 0, op, infer_bool, eval \
+#define TEST(type, since, op, step_of)                                        \
+	{                                                                     \
+		ONNX, type, since, 1, 1, 1, 1, OP_WRITES_ALL, op, infer_bool, \
+			strip_eval, .step = step_of                           \
 	}
 
 const struct op ops_unary[] = {
@@ -246,17 +224,17 @@ const struct op ops_unary[] = {
 	UNARY("Acosh", 9, UNARY_ACOSH),
 	UNARY("Atanh", 9, UNARY_ATANH),
 	UNARY("Erf", 9, UNARY_ERF),
-	TEST("IsNaN", 9, UNARY_IS_NAN, eval_unary),
-	TEST("IsInf", 10, UNARY_IS_INF, eval_is_inf),
-	{ONNX, "Clip", 1, 1, 3, 1, 1, OP_WRITES_ALL, 0, infer_same, eval_clip,
-	 .join = join_clip},
+	TEST("IsNaN", 9, UNARY_IS_NAN, step_unary),
+	TEST("IsInf", 10, UNARY_IS_INF, step_is_inf),
+	{ONNX, "Clip", 1, 1, 3, 1, 1, OP_WRITES_ALL, 0, infer_same, strip_eval,
+	 .join = join_clip, .step = step_clip},
 	{0},
 };
 
 #define ACTIVATION(type, since, act)                                           \
 	{                                                                      \
 		ONNX, type, since, 1, 1, 1, 1, OP_WRITES_ALL, act, infer_same, \
-			eval_activation                                        \
+			strip_eval, .step = step_activation                    \
 	}
 
 const struct op ops_activation[] = {
@@ -278,10 +256,11 @@ const struct op ops_activation[] = {
 	ACTIVATION("Shrink", 9, ACT_SHRINK),
 	ACTIVATION("Affine", 1, ACT_AFFINE),
 	ACTIVATION("ScaledTanh", 1, ACT_SCALED_TANH),
-	{ONNX, "Gelu", 20, 1, 1, 1, 1, OP_WRITES_ALL, 0, infer_same, eval_gelu},
-	{MICROSOFT, "Gelu", 1, 1, 1, 1, 1, 0, UNARY_GELU, infer_same,
-	 eval_unary},
-	{MICROSOFT, "QuickGelu", 1, 1, 1, 1, 1, 0, ACT_QUICK_GELU, infer_same,
-	 eval_activation},
+	{ONNX, "Gelu", 20, 1, 1, 1, 1, OP_WRITES_ALL, 0, infer_same, strip_eval,
+	 .step = step_gelu},
+	{MICROSOFT, "Gelu", 1, 1, 1, 1, 1, OP_WRITES_ALL, UNARY_GELU,
+	 infer_same, strip_eval, .step = step_unary},
+	{MICROSOFT, "QuickGelu", 1, 1, 1, 1, 1, OP_WRITES_ALL, ACT_QUICK_GELU,
+	 infer_same, strip_eval, .step = step_activation},
 	{0},
 };

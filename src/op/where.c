@@ -2,6 +2,7 @@
 /* where - Where: elements of one tensor or another. */
 #include "kernel/binary.h"
 #include "op/impl.h"
+#include "op/strip.h"
 
 static int infer_where(struct op_call *c, struct err *e)
 {
@@ -15,7 +16,26 @@ static int infer_where(struct op_call *c, struct err *e)
 	return rc;
 }
 
-static int eval_where(struct op_call *c, struct err *e)
+static int step_where(struct op_call *c, struct op_step *s, struct err *e)
+{
+	if (!s)
+		return c->in[1].dtype == DTYPE_F32 &&
+				       c->in[2].dtype == DTYPE_F32
+			       ? 3
+			       : 0;
+	if (c->in[0].dtype != DTYPE_BOOL)
+		return op_bad_dtype(c, 0, e);
+	if (c->in[1].dtype != c->in[2].dtype)
+		return op_bad_dtype(c, 2, e);
+	s->fn = select_find(dtype_size(c->in[1].dtype));
+	if (!s->fn)
+		return op_bad_dtype(c, 1, e);
+	s->takes[1] = s->takes[2] = s->gives = s->stored = c->in[1].dtype;
+	return 0;
+}
+
+/* Strings, and what takes less than a byte. */
+static int select_elems(struct op_call *c, struct err *e)
 {
 	const struct shape *shapes[3];
 	const void *in[3];
@@ -50,8 +70,16 @@ static int eval_where(struct op_call *c, struct err *e)
 	return rc;
 }
 
+static int eval_where(struct op_call *c, struct err *e)
+{
+	enum dtype t = c->in[1].dtype;
+
+	return t != DTYPE_STRING && dtype_size(t) > 0 ? strip_eval(c, e)
+						      : select_elems(c, e);
+}
+
 const struct op ops_where[] = {
 	{ONNX, "Where", 9, 3, 3, 1, 1, OP_WRITES_ALL, 0, infer_where,
-	 eval_where},
+	 eval_where, .step = step_where},
 	{0},
 };

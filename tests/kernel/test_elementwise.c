@@ -12,6 +12,7 @@
 #include "kernel/copy.h"
 #include "kernel/reduce.h"
 #include "kernel/sort.h"
+#include "kernel/strip.h"
 #include "kernel/unary.h"
 
 #include "../unit/check.h"
@@ -149,6 +150,65 @@ TEST(broadcasting)
 	}
 }
 
+static void from_ints(const void *from, void *to, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		((float *)to)[i] = ((const int16_t *)from)[i];
+}
+
+static void to_ints(const void *from, void *to, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		((int16_t *)to)[i] = (int16_t)lrintf(((const float *)from)[i]);
+}
+
+/* x * column + row, then (row - that), stored as short integers each time. */
+TEST(strips)
+{
+	enum { ROWS = 37, COLS = 301, N = ROWS * COLS };
+	static int16_t x[N], column[ROWS], row[COLS], out[N];
+	struct strip_step s[3];
+	size_t wrong = 0;
+
+	for (int i = 0; i < N; i++)
+		x[i] = (int16_t)(i * 31 % 1000 - 500);
+	for (int i = 0; i < ROWS; i++)
+		column[i] = (int16_t)(i % 7 - 3);
+	for (int i = 0; i < COLS; i++)
+		row[i] = (int16_t)(i * 3);
+	for (int i = 0; i < 3; i++) {
+		s[i] = (struct strip_step){
+			.flow = (size_t)(i - 1),
+			.plan = {.rank = 2,
+				 .nin = 2,
+				 .dims = {ROWS, COLS},
+				 .in_size = {4, 4},
+				 .out_size = 4},
+			.store = to_ints,
+			.load = from_ints,
+			.stored_size = 2,
+		};
+		for (int k = 0; k < 2; k++)
+			s[i].in[k] = (struct strip_input){row, 2, from_ints};
+	}
+	s[0].flow = STRIP_ALONE;
+	s[0].fn = binary_find(BINARY_MUL, NUM_F32);
+	s[1].fn = binary_find(BINARY_ADD, NUM_F32);
+	s[2].fn = binary_find(BINARY_SUB, NUM_F32);
+	s[0].in[0].p = x;
+	s[0].in[1].p = column;
+	s[0].plan.step[0][0] = s[1].plan.step[0][0] = COLS;
+	s[2].plan.step[1][0] = COLS;
+	s[0].plan.step[0][1] = s[1].plan.step[0][1] = 1;
+	s[1].plan.step[1][1] = s[2].plan.step[0][1] = 1;
+	s[2].plan.step[1][1] = s[0].plan.step[1][0] = 1;
+	strip_run(&(struct kernel){0}, s, 3, N, out);
+	for (int i = 0; i < N; i++)
+		wrong += out[i] != row[i % COLS] - (x[i] * column[i / COLS] +
+						    row[i % COLS]);
+	CHECK_INT(wrong, 0);
+}
+
 static double naive_reduce(enum reduce op, const float *v, size_t dim,
 			   size_t inner)
 {
@@ -233,7 +293,8 @@ TEST(sorting_is_stable)
 			v[i] = (int32_t)(naive_next(&seed) % 9);
 			idx[i] = (int64_t)i;
 		}
-		sort_indices(&(struct kernel){0}, NUM_I32, v, 1, n % 2, idx, tmp, n);
+		sort_indices(&(struct kernel){0}, NUM_I32, v, 1, n % 2, idx,
+			     tmp, n);
 		for (size_t i = 1; i < n; i++) {
 			int32_t a = v[idx[i - 1]], b = v[idx[i]];
 
@@ -327,6 +388,7 @@ int main(void)
 	RUN(integers_wrap_and_never_trap);
 	RUN(floats_become_integers);
 	RUN(broadcasting);
+	RUN(strips);
 	RUN(reductions);
 	RUN(sorting_is_stable);
 	RUN(functions);

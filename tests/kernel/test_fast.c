@@ -521,11 +521,33 @@ static void check_rounding(void)
 	free(y);
 }
 
+/* NaNs among them. */
+static void check_bfloats(void)
+{
+	enum { N = 50001 };
+	float *x = malloc(N * sizeof(*x));
+	uint16_t *y = malloc(N * sizeof(*y));
+	size_t wrong = 0, nans = 0;
+
+	for (uint32_t i = 0; i < N; i++)
+		x[i] = some_float(i);
+	fast_get()->to_bfloat(x + 1, y + 1, N - 1);
+	for (uint32_t i = 1; i < N; i++) {
+		wrong += y[i] != bf16_from_float(x[i]);
+		nans += isnan(x[i]) != 0;
+	}
+	CHECK_INT(wrong, 0);
+	CHECK(nans > 10);
+	free(x);
+	free(y);
+}
+
 static void check_level(const char *name)
 {
 	if (!fast_force(name))
 		return;
 	check_rounding();
+	check_bfloats();
 	check_products();
 	check_convs();
 	if (fast_get()->from_half)
