@@ -51,7 +51,7 @@ struct follower {
 };
 
 /* Nodes that run as one, the first doing what the others do to its result. */
-#define GROUP_MAX 6
+#define GROUP_MAX OP_STEPS_MAX
 struct group {
 	uint32_t n;
 	node_id nodes[GROUP_MAX];

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * group - nodes that run as one: a convolution and what is done to each of its
- * numbers before they are stored.  The values in between are not made; who
- * asks for one of them later has it computed apart, to the same bits.
+ * numbers before they are stored; and elementwise nodes, of what these leave,
+ * one after the other (op.step).  The values in between are not made; who asks
+ * for one of them later has it computed apart, to the same bits.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -72,27 +73,38 @@ bool group_ask(const struct run *r, node_id i, struct question *q)
 	return true;
 }
 
+/* The node that alone reads this one's output, when it is free; or NO_NODE. */
+static node_id next_of(const struct plan *p, const bool *wanted, node_id i)
+{
+	const struct run *r = p->run;
+	node_id next = r->prog->followers[i].node;
+	value_id v = r->g->nodes[i].out[0];
+
+	/* What ends a group already has its other input from here. */
+	if (next == NO_NODE || !wanted[next] || p->leads[next] != NO_NODE ||
+	    p->uses[v] != 1 || r->slots[v].value.t.data)
+		return NO_NODE;
+	return next;
+}
+
 /* The node after this one, when it can be done with it; else NO_NODE. */
 static node_id follow(const struct plan *p, const bool *wanted, node_id i,
 		      unsigned stages, int *stage)
 {
 	const struct run *r = p->run;
-	const struct follower *f = &r->prog->followers[i];
-	value_id v = r->g->nodes[i].out[0];
+	node_id next = next_of(p, wanted, i);
 	struct question q;
 	int s;
 
-	/* What ends a group already has its other input from here. */
-	if (f->node == NO_NODE || !wanted[f->node] ||
-	    p->leads[f->node] != NO_NODE || p->uses[v] != 1 ||
-	    r->slots[v].value.t.data || !r->prog->ops[f->node]->join ||
-	    !group_ask(r, f->node, &q))
+	if (next == NO_NODE || !r->prog->ops[next]->join ||
+	    !group_ask(r, next, &q))
 		return NO_NODE;
-	s = r->prog->ops[f->node]->join(&q.call, f->flow, NULL, NULL);
+	s = r->prog->ops[next]->join(&q.call, r->prog->followers[i].flow, NULL,
+				     NULL);
 	if (s <= *stage || !(stages >> s & 1))
 		return NO_NODE;
 	*stage = s;
-	return f->node;
+	return next;
 }
 
 /* What may follow this node; a mask of stages. */
@@ -131,22 +143,70 @@ static uint32_t find_chain(const struct plan *p, const bool *wanted,
 	return n;
 }
 
+/* How many of the node's first inputs go along with its result, or 0. */
+static uint32_t ask_step(const struct run *r, node_id i)
+{
+	const struct op *op = r->prog->ops[i];
+	struct question q;
+
+	if (!op->step || !group_ask(r, i, &q) || q.in[0].dtype == DTYPE_NONE)
+		return 0;
+	return (uint32_t)op->step(&q.call, NULL, NULL);
+}
+
+/* Elementwise nodes from chain[0] on, whose results are of one shape. */
+static uint32_t find_steps(const struct plan *p, const bool *wanted,
+			   node_id chain[GROUP_MAX])
+{
+	const struct run *r = p->run;
+	const struct tensor *first, *t;
+	uint32_t n = 1;
+
+	if (ask_step(r, chain[0]) == 0)
+		return 1;
+	first = &r->slots[r->g->nodes[chain[0]].out[0]].value.t;
+	while (n < GROUP_MAX && shape_is_known(&first->shape)) {
+		node_id next = next_of(p, wanted, chain[n - 1]);
+
+		if (next == NO_NODE ||
+		    r->prog->followers[chain[n - 1]].flow >= ask_step(r, next))
+			break;
+		t = &r->slots[r->g->nodes[next].out[0]].value.t;
+		if (!shape_equal(&t->shape, &first->shape) ||
+		    t->dtype != first->dtype)
+			break;
+		chain[n++] = next;
+	}
+	return n;
+}
+
+/* The nodes of chain run as one. */
+static void join(struct plan *p, bool *wanted, const node_id *chain, uint32_t n)
+{
+	if (n == 1)
+		return;
+	p->leads[chain[n - 1]] = chain[0];
+	while (n-- > 1)
+		wanted[chain[n - 1]] = false;
+}
+
 void group_plan(struct plan *p, bool *wanted)
 {
+	node_id chain[GROUP_MAX];
 	uint32_t i;
 
 	for (i = 0; i < p->run->g->nnodes; i++)
 		p->leads[i] = NO_NODE;
 	for (i = 0; i < p->run->g->nnodes; i++) {
 		unsigned stages = wanted[i] ? find_stages(p->run, i) : 0;
-		node_id chain[GROUP_MAX] = {i};
-		uint32_t n = find_chain(p, wanted, stages, chain);
 
-		if (n == 1)
-			continue;
-		p->leads[chain[n - 1]] = i;
-		while (n-- > 1)
-			wanted[chain[n - 1]] = false;
+		chain[0] = i;
+		join(p, wanted, chain, find_chain(p, wanted, stages, chain));
+	}
+	for (i = 0; i < p->run->g->nnodes; i++) {
+		chain[0] = i;
+		if (wanted[i] && p->leads[i] == NO_NODE)
+			join(p, wanted, chain, find_steps(p, wanted, chain));
 	}
 }
 

@@ -14,7 +14,7 @@ from e2e import PROGRAM, case, main, mounted, tempdir
 from onnx_recipe import F32, I64, model, node, tensor
 
 U8, I8 = 2, 3
-F16 = 10
+BOOL, F16 = 9, 10
 STORED = {F32: "<f4", F16: "<f2"}
 LEVELS = ["portable", "avx2", "avx512"]
 
@@ -44,6 +44,12 @@ class Net:
     def ints(self, *v):
         name = "p%d" % len(self.tensors)
         self.tensors.append(tensor(name, I64, [len(v)], v))
+        return name
+
+    def bools(self, n):
+        name = "b%d" % len(self.tensors)
+        data = self.rng.integers(0, 2, n, "u1").tobytes()
+        self.tensors.append(tensor(name, BOOL, [n], data))
         return name
 
     def add(self, op, *inputs, **attributes):
@@ -91,6 +97,28 @@ class Net:
         return self.add("Mul", self.add("Mul", x, self.add(
             "Add", e, self.scalar(1.0))), self.scalar(0.5))
 
+    def gelu_tanh(self, x):
+        t = self.add("Mul", self.add("Pow", x, self.scalar(3.0)),
+                     self.scalar(0.044715))
+        t = self.add("Mul", self.add("Add", x, t), self.scalar(0.79788456))
+        t = self.add("Add", self.add("Tanh", t), self.scalar(1.0))
+        return self.add("Mul", self.add("Mul", t, x), self.scalar(0.5))
+
+    def elementwise(self, x, n):
+        """More steps than run as one; rows, columns, choices, limits."""
+        x = self.add("Sub", self.param(n), self.add("Sigmoid", x))
+        x = self.add("Div", x, self.positive(n))
+        x = self.add("Where", self.bools(n), x, self.scalar(-0.5))
+        x = self.add("PRelu", self.add("Abs", x), self.param(n))
+        x = self.add("Clip", self.add("Neg", x), "", self.scalar(0.75))
+        x = self.add("HardSigmoid", self.add("Softplus", x), alpha=0.3)
+        for _ in range(3):
+            x = self.add("Sub", self.scalar(1.5), x)
+            x = self.add("Sqrt", self.add("Abs", x))
+            x = self.add("Mul", x, self.param(10, 1, scale=0.3))
+            x = self.add("Exp", self.add("Elu", x, alpha=0.5))
+        return x
+
     def layer_norm(self, x, n):
         d = self.add("Sub", x, self.add("ReduceMean", x, axes=[-1]))
         v = self.add("ReduceMean", self.add("Pow", d, self.scalar(2.0)),
@@ -132,7 +160,8 @@ def words(net):
     x = net.add("Add", net.add("MatMul", x, net.param(96, 96, scale=0.1)),
                 net.add("MatMul", y, net.param(96, 96, scale=0.1)))
     y = net.gelu(net.linear(net.layer_norm(x, 96), 96, 600))
-    return net.linear(y, 600, 96, residual=x)
+    x = net.linear(y, 600, 96, residual=x)
+    return net.elementwise(net.gelu_tanh(net.linear(x, 96, 420)), 420)
 
 
 def make(tmp, *kind):
