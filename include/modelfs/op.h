@@ -95,6 +95,12 @@ struct op {
 	 * Same bits either way.
 	 */
 	unsigned (*blocks)(struct op_call *c);
+	/*
+	 * Optional: output 0 as bytes that are made when they are read, from
+	 * input 0's, which are not in memory; the other inputs' are.  out
+	 * NULL: only asks, from types and shapes.  EOPNOTSUPP: only eval can.
+	 */
+	int (*view)(struct op_call *c, struct tensor *out, struct err *e);
 };
 
 /* Operators that run as one, at most. */
@@ -313,6 +319,8 @@ int op_broadcast(const struct op_call *c, const struct shape *a,
 int op_branches(struct op_call *c, uint64_t *mask, struct err *e);
 /* Checks the arity, calls infer; outputs start unknown. */
 int op_infer(struct op_call *c, struct err *e);
+/* op.view, which the operator has. */
+int op_view(struct op_call *c, struct tensor *out, struct err *e);
 /* Checks the arity, calls eval, converts outputs, frees scratch. */
 int op_eval(struct op_call *c, struct err *e);
 

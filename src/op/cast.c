@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "op/derived.h"
 #include "op/impl.h"
 
 #define NUMBER_TEXT 40
@@ -200,6 +201,21 @@ static int eval_cast(struct op_call *c, struct err *e)
 	return 0;
 }
 
+static int view_cast(struct op_call *c, struct tensor *out, struct err *e)
+{
+	enum dtype to;
+	enum num num;
+
+	if (target(c, &to, NULL) < 0 || to != DTYPE_F32 ||
+	    !op_num(op_compute_type(c->in[0].dtype), &num))
+		return op_unsupported(c, e, "this view");
+	if (!out)
+		return 0;
+	if (c->in[0].dtype == to)
+		return derived_alias(c, out, e);
+	return derived_floats(&c->in[0], NULL, out, e);
+}
+
 static int eval_bitcast(struct op_call *c, struct err *e)
 {
 	struct tensor t = c->in[0];
@@ -215,8 +231,10 @@ static int eval_bitcast(struct op_call *c, struct err *e)
 }
 
 const struct op ops_cast[] = {
-	{ONNX, "Cast", 1, 1, 1, 1, 1, 0, 0, infer_cast, eval_cast},
-	{ONNX, "CastLike", 15, 2, 2, 1, 1, 0, 0, infer_cast, eval_cast},
+	{ONNX, "Cast", 1, 1, 1, 1, 1, 0, 0, infer_cast, eval_cast,
+	 .view = view_cast},
+	{ONNX, "CastLike", 15, 2, 2, 1, 1, 0, 0, infer_cast, eval_cast,
+	 .view = view_cast},
 	{ONNX, "BitCast", 26, 1, 1, 1, 1, 0, 0, infer_cast, eval_bitcast},
 	{0},
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* layout - the same elements in another order: Transpose, Concat, Split, … */
 #include "kernel/copy.h"
+#include "op/derived.h"
 #include "op/impl.h"
 
 /* ---- one input, one output, strides ---- */
@@ -91,6 +92,16 @@ static int eval_transpose(struct op_call *c, struct err *e)
 		p.from[i] = (ptrdiff_t)strides[perm[i]];
 	}
 	return reorder(c, &p, 0, e);
+}
+
+static int view_transpose(struct op_call *c, struct tensor *out, struct err *e)
+{
+	int32_t perm[SHAPE_RANK_MAX];
+
+	if (op_shape(c, 0)->rank != 2 || dtype_size(c->in[0].dtype) == 0 ||
+	    permutation(c, 2, perm, NULL) < 0 || perm[0] != 1)
+		return op_unsupported(c, e, "this view");
+	return out ? derived_turned(&c->in[0], out, e) : 0;
 }
 
 /* ---- DepthToSpace, SpaceToDepth ---- */
@@ -489,7 +500,7 @@ static int eval_split(struct op_call *c, struct err *e)
 
 const struct op ops_layout[] = {
 	{ONNX, "Transpose", 1, 1, 1, 1, 1, OP_WRITES_ALL, 0, infer_transpose,
-	 eval_transpose},
+	 eval_transpose, .view = view_transpose},
 	{ONNX, "DepthToSpace", 1, 1, 1, 1, 1, 0, 1, infer_blocks, eval_blocks},
 	{ONNX, "SpaceToDepth", 1, 1, 1, 1, 1, 0, 0, infer_blocks, eval_blocks},
 	{ONNX, "Expand", 8, 2, 2, 1, 1, OP_WRITES_ALL, 0, infer_expand,

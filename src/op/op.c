@@ -112,6 +112,20 @@ int op_branches(struct op_call *c, uint64_t *mask, struct err *e)
 	return rc;
 }
 
+int op_view(struct op_call *c, struct tensor *out, struct err *e)
+{
+	int rc;
+
+	c->inferring = !out;
+	c->scratch = NULL;
+	clear_outputs(c);
+	rc = check_arity(c, e);
+	if (rc == 0)
+		rc = c->op->view(c, out, e);
+	call_free_scratch(c);
+	return rc;
+}
+
 static int check_inputs(const struct op_call *c, struct err *e)
 {
 	for (size_t i = 0; i < c->nin; i++) {

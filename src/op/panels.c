@@ -19,6 +19,7 @@ struct reader {
 	size_t k, n;
 	bool by_rows;	  /* a column of B is a row of what is stored */
 	void *raw, *part; /* as stored, and as `to`; may be one */
+	void *turned;	  /* NULL, or `part` the other way round */
 };
 
 static int too_large(const struct op_call *c, struct err *e)
@@ -33,20 +34,22 @@ static int open_reader(struct op_call *c, const struct gemm *g, enum dtype to,
 {
 	const struct tensor *t = &c->in[1];
 	const struct dtype_info *info = dtype_info(t->dtype);
-	size_t cols = g->trans_b ? g->k : g->n;
+	struct blob *stored = t->data ? blob_turned(t->data) : NULL;
+	bool by_rows = g->trans_b != (stored != NULL);
+	size_t cols = by_rows ? g->k : g->n;
 	enum num num;
 
 	if (!t->data || !op_num(op_compute_type(t->dtype), &num) ||
 	    cols % info->block_elems != 0 ||
-	    (!g->trans_b && COLUMNS_MIN % info->block_elems != 0))
+	    (!by_rows && COLUMNS_MIN % info->block_elems != 0))
 		return too_large(c, e);
 	*r = (struct reader){.c = c,
-			     .data = t->data,
+			     .data = stored ? stored : t->data,
 			     .from = t->dtype,
 			     .to = to,
 			     .k = g->k,
 			     .n = g->n,
-			     .by_rows = g->trans_b};
+			     .by_rows = by_rows};
 	return 0;
 }
 
@@ -94,6 +97,23 @@ static int read_columns(struct reader *r, size_t i, size_t first, size_t width,
 	return rc;
 }
 
+/* The columns that were read, as gemm_run wants them. */
+static const void *as_asked(struct reader *r, size_t width, bool trans)
+{
+	size_t rows = r->by_rows ? width : r->k;
+	size_t cols = r->by_rows ? r->k : width;
+	struct copy_plan p = {.rank = 2,
+			      .size = dtype_size(r->to),
+			      .dims = {cols, rows},
+			      .to = {(ptrdiff_t)rows, 1},
+			      .from = {1, (ptrdiff_t)cols}};
+
+	if (r->by_rows == trans)
+		return r->part;
+	copy_strided(&r->c->env->kernel, &p, r->part, r->turned);
+	return r->turned;
+}
+
 /* How many bytes a column takes; extra: beside what is read. */
 static uint64_t column_bytes(const struct reader *r, uint64_t extra)
 {
@@ -106,8 +126,8 @@ static uint64_t column_bytes(const struct reader *r, uint64_t extra)
 static size_t units_at_once(const struct reader *r, size_t unit, uint64_t extra)
 {
 	struct op_env *env = r->c->env;
-	uint64_t room = env->room ? env->room(env, 2 * BYTES_MAX) / 2
-				  : BYTES_MAX;
+	uint64_t room =
+		env->room ? env->room(env, 2 * BYTES_MAX) / 2 : BYTES_MAX;
 	uint64_t n = room / (column_bytes(r, extra) * unit + 1);
 
 	return n > 0 ? n : 1;
@@ -208,6 +228,7 @@ int panels_gemm(struct op_call *c, const struct gemm *g, enum dtype t,
 	size_t columns = gemm_columns(g), step, size = num_size(g->type);
 	struct gemm some = *g;
 	struct reader r;
+	uint64_t extra;
 	int rc;
 
 	if (columns == 0 || g->batch != 1)
@@ -215,18 +236,22 @@ int panels_gemm(struct op_call *c, const struct gemm *g, enum dtype t,
 	rc = open_reader(c, g, t, &r, e);
 	if (rc < 0)
 		return rc;
-	step = columns * units_at_once(&r, columns, 0);
+	extra = r.by_rows != g->trans_b ? bytes_of(t, g->k, 1) : 0;
+	step = columns * units_at_once(&r, columns, extra);
 	step = step < g->n ? step : g->n;
 	some.columns = columns;
 	some.b_at = NULL;
 	rc = alloc_parts(&r, step, e);
+	if (rc == 0 && extra > 0)
+		rc = op_temp(c, extra * step, &r.turned, e);
 	for (size_t first = 0; first < g->n && rc == 0; first += step) {
 		some.n = g->n - first < step ? g->n - first : step;
-		some.ldb = r.by_rows ? g->k : some.n;
+		some.ldb = g->trans_b ? g->k : some.n;
 		rc = read_columns(&r, 0, first, some.n, e);
 		if (rc < 0)
 			return rc;
-		gemm_run(&c->env->kernel, &some, a, r.part,
+		gemm_run(&c->env->kernel, &some, a,
+			 as_asked(&r, some.n, g->trans_b),
 			 (char *)out + first * size);
 		rc = op_check_stop(c, e);
 	}

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "kernel/fast.h"
+#include "op/derived.h"
 #include "op/impl.h"
 
 int quant_range(struct op_call *c, enum dtype t, struct quant_plan *p,
@@ -241,6 +242,28 @@ static int eval_dequantize(struct op_call *c, struct err *e)
 	return rc;
 }
 
+/* Blocks have scales in two directions. */
+static int view_dequantize(struct op_call *c, struct tensor *out, struct err *e)
+{
+	struct derived_scales s = {.n = op_nelems(c, 1)};
+	struct quant_plan p;
+	int rc = 0;
+
+	if (dequantized_type(c) != DTYPE_F32 || op_shape(c, 1)->rank > 1 ||
+	    op_attr_int(c, "block_size", 0) != 0 ||
+	    !shape_is_known(op_shape(c, 0)))
+		return op_unsupported(c, e, "this view");
+	if (!out)
+		return 0;
+	rc = quant_read(c, op_shape(c, 0), 1, 2, &p, e);
+	if (rc == 0 && !p.single)
+		rc = op_axis(c, op_attr_int(c, "axis", 1), op_shape(c, 0)->rank,
+			     &s.axis, e);
+	s.scale = p.scale;
+	s.zero = p.zero;
+	return rc < 0 ? rc : derived_floats(&c->in[0], &s, out, e);
+}
+
 static int join_dequantize(struct op_call *c, size_t flow, struct finish *f,
 			   struct err *e)
 {
@@ -311,11 +334,12 @@ const struct op ops_quantize[] = {
 	{ONNX, "QuantizeLinear", 10, 2, 3, 1, 1, OP_WRITES_ALL, 0,
 	 infer_quantize, eval_quantize, .join = join_quantize},
 	{ONNX, "DequantizeLinear", 10, 2, 3, 1, 1, OP_WRITES_ALL, 0,
-	 infer_dequantize, eval_dequantize, .join = join_dequantize},
+	 infer_dequantize, eval_dequantize, .join = join_dequantize,
+	 .view = view_dequantize},
 	{MICROSOFT, "QuantizeLinear", 1, 2, 3, 1, 1, 0, 0, infer_quantize,
 	 eval_quantize},
 	{MICROSOFT, "DequantizeLinear", 1, 2, 3, 1, 1, 0, 0, infer_dequantize,
-	 eval_dequantize},
+	 eval_dequantize, .view = view_dequantize},
 	{ONNX, "DynamicQuantizeLinear", 11, 1, 1, 3, 3, 0, 0, infer_dynamic,
 	 eval_dynamic},
 	{0},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* shape - what only looks at a shape, or gives the same data another one. */
+#include "op/derived.h"
 #include "op/impl.h"
 
 /* ---- Shape, Size ---- */
@@ -284,11 +285,17 @@ const struct op ops_shape[] = {
 	{ONNX, "Shape", 1, 1, 1, 1, 1, OP_SHAPE_ONLY, 0, infer_shape,
 	 eval_shape},
 	{ONNX, "Size", 1, 1, 1, 1, 1, OP_SHAPE_ONLY, 0, infer_size, eval_size},
-	{ONNX, "Identity", 1, 1, 1, 1, 1, 0, 0, infer_same, eval_identity},
-	{ONNX, "Reshape", 1, 1, 1, 1, 1, 0, 0, infer_reshape, eval_alias},
-	{ONNX, "Reshape", 5, 2, 2, 1, 1, 0, 0, infer_reshape, eval_alias},
-	{ONNX, "Flatten", 1, 1, 1, 1, 1, 0, 0, infer_flatten, eval_alias},
-	{ONNX, "Squeeze", 1, 1, 2, 1, 1, 0, 0, infer_squeeze, eval_alias},
-	{ONNX, "Unsqueeze", 1, 1, 2, 1, 1, 0, 0, infer_unsqueeze, eval_alias},
+	{ONNX, "Identity", 1, 1, 1, 1, 1, 0, 0, infer_same, eval_identity,
+	 .view = derived_alias},
+	{ONNX, "Reshape", 1, 1, 1, 1, 1, 0, 0, infer_reshape, eval_alias,
+	 .view = derived_alias},
+	{ONNX, "Reshape", 5, 2, 2, 1, 1, 0, 0, infer_reshape, eval_alias,
+	 .view = derived_alias},
+	{ONNX, "Flatten", 1, 1, 1, 1, 1, 0, 0, infer_flatten, eval_alias,
+	 .view = derived_alias},
+	{ONNX, "Squeeze", 1, 1, 2, 1, 1, 0, 0, infer_squeeze, eval_alias,
+	 .view = derived_alias},
+	{ONNX, "Unsqueeze", 1, 1, 2, 1, 1, 0, 0, infer_unsqueeze, eval_alias,
+	 .view = derived_alias},
 	{0},
 };

@@ -320,6 +320,19 @@ static bool take(struct run *r, value_id v, const struct plan *p,
 	return true;
 }
 
+/* After EFBIG: true when another plan takes less memory than this one. */
+static bool can_take_less(struct demand *d)
+{
+	bool can;
+
+	pthread_mutex_lock(&d->r->en->lock);
+	can = d->plan->could_view && !d->r->prog->is_tight;
+	if (can)
+		d->r->prog->is_tight = true;
+	pthread_mutex_unlock(&d->r->en->lock);
+	return can;
+}
+
 static int plan_and_run(struct demand *d, value_id v, struct tensor *out,
 			struct err *e)
 {
@@ -341,7 +354,7 @@ static int plan_and_run(struct demand *d, value_id v, struct tensor *out,
 			rc = run_plan(d, e);
 		if (rc == -EAGAIN && !d->plan->no_forms)
 			d->plan->no_forms = true;
-		else if (rc < 0)
+		else if (rc < 0 && (rc != -EFBIG || !can_take_less(d)))
 			return rc;
 	}
 }

@@ -37,4 +37,8 @@ int inputs_gather(struct demand *d, struct job *j, struct err *e);
 int inputs_of_member(struct demand *d, const struct group *g, uint32_t m,
 		     struct op_call *c, struct err *e);
 
+/* views.c */
+/* A value for which views_can said so; out owns a reference. */
+int views_make(struct demand *d, value_id v, struct tensor *out, struct err *e);
+
 #endif

@@ -68,6 +68,8 @@ struct program {
 	struct cached *forms;
 	uint32_t nnodes;
 	uint32_t nweights;    /* the model may be gone before us */
+	/* Constants that can be views are: they did not fit.  lock: engine. */
+	bool is_tight;
 	struct map *subplans; /* graph → struct subplan; lock: engine */
 	struct subplan *subplan_list;
 	struct program *next;
@@ -223,6 +225,9 @@ struct plan {
 	 */
 	struct blob **forms;
 	bool no_forms; /* they did not fit: compute all inputs */
+	/* Per node: mask of the inputs that are views and not computed. */
+	uint8_t *views;
+	bool could_view; /* more of them, were memory tight */
 	/* Per node: where the group begins that it ends; NO_NODE: nowhere. */
 	node_id *leads;
 	/* Per node: 1 + mask of the subgraphs that will run; 0: not known. */
@@ -238,6 +243,13 @@ void plan_free(struct plan *p);
 int plan_make(struct plan *p, value_id v, struct err *e);
 /* engine.lock held.  The same in every run that patches nothing it is made of. */
 bool plan_is_constant(const struct run *r, value_id v);
+/* views.c */
+/*
+ * engine.lock held.  Whether a value is made of a stored one by operators that
+ * can do so while it is read, and is not here yet.
+ */
+bool views_can(const struct run *r, value_id v);
+
 /* group.c */
 /* A call to ask with: types and shapes as far as they are known, no data. */
 struct question {
@@ -269,6 +281,8 @@ int layout_show(struct run *r, value_id v, const struct kernel *k,
 		struct tensor *t, struct err *e);
 
 /* plan.c */
+/* Whether input k of the node is a view. */
+bool plan_views(const struct plan *p, size_t node, uint32_t k);
 /* engine.lock held.  Keeps what is in the value's slot. */
 void plan_hold(struct plan *p, value_id v);
 void plan_release_inputs(struct plan *p, const struct node *n);

@@ -31,6 +31,21 @@ static node_id node_of(const struct exec_env *env, const struct op_call *c)
 	return (node_id)(c->node - env->prog->model->graph->nodes);
 }
 
+/* A view, made as a whole. */
+static int load_view(struct engine *en, struct blob *view, struct blob **out,
+		     struct err *e)
+{
+	void *data;
+	int rc = engine_alloc(en, view->size, out, &data, e);
+
+	if (rc < 0)
+		return rc;
+	rc = blob_read_full(view, data, view->size, 0, e);
+	if (rc < 0)
+		blob_unref(*out);
+	return rc;
+}
+
 static int env_load(struct op_env *base, const struct op_call *c, size_t i,
 		    bool keep, struct blob **out, struct err *e)
 {
@@ -38,9 +53,12 @@ static int env_load(struct op_env *base, const struct op_call *c, size_t i,
 	const struct graph *g = env->prog->model->graph;
 	const struct param *param = g->values[c->node->in[i]].param;
 	struct tensor t;
-	int rc = (keep ? program_weight
-		       : program_weight_once)(env->en, env->prog, param, &t, e);
+	int rc;
 
+	if (!param)
+		return load_view(env->en, c->in[i].data, out, e);
+	rc = (keep ? program_weight
+		   : program_weight_once)(env->en, env->prog, param, &t, e);
 	if (rc == 0)
 		*out = t.data;
 	return rc;

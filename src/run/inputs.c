@@ -69,6 +69,8 @@ static int load_input(struct demand *d, node_id id, uint32_t k,
 
 	if (k == 1 && d->plan->forms[id])
 		return 0;
+	if (!t->data && plan_views(d->plan, id, k))
+		return views_make(d, d->r->g->nodes[id].in[k], t, e);
 	return load_value(d, d->r->g->nodes[id].in[k], late, t, e);
 }
 

@@ -23,9 +23,10 @@ int plan_new(struct run *r, struct plan **out, struct err *e)
 	p->branches = calloc(nnodes, sizeof(*p->branches));
 	p->leads = calloc(nnodes, sizeof(*p->leads));
 	p->forms = calloc(nnodes, sizeof(*p->forms));
+	p->views = calloc(nnodes, sizeof(*p->views));
 	p->blocked = calloc(nvalues, sizeof(*p->blocked));
-	if (!p->blocked || !p->forms || !p->leads || !p->nodes || !p->uses ||
-	    !p->held || !p->branches) {
+	if (!p->blocked || !p->forms || !p->views || !p->leads || !p->nodes ||
+	    !p->uses || !p->held || !p->branches) {
 		plan_free(p);
 		return err_nomem(e, nvalues * sizeof(*p->held));
 	}
@@ -60,7 +61,13 @@ void plan_free(struct plan *p)
 	free(p->branches);
 	free(p->leads);
 	free(p->forms);
+	free(p->views);
 	free(p);
+}
+
+bool plan_views(const struct plan *p, size_t node, uint32_t k)
+{
+	return k < 2 && (p->views[node] >> k & 1);
 }
 
 void plan_hold(struct plan *p, value_id v)
@@ -83,10 +90,11 @@ static void release(struct plan *p, value_id v)
 
 void plan_release_inputs(struct plan *p, const struct node *n)
 {
+	size_t id = (size_t)(n - p->run->g->nodes);
 	uint32_t i;
 
 	for (i = 0; i < n->nin; i++)
-		if (i != 1 || !p->forms[n - p->run->g->nodes])
+		if ((i != 1 || !p->forms[id]) && !plan_views(p, id, i))
 			release(p, n->in[i]);
 	for (i = 0; i < n->ncaptures; i++)
 		release(p, n->captures[i].value);
@@ -150,6 +158,29 @@ static bool take_form(struct plan *p, node_id i)
 	return true;
 }
 
+/*
+ * True when input k of the node is read as it is stored.  Rows of a table
+ * always are; a whole weight only where memory is tight: made once, it is
+ * faster to read again.
+ */
+static bool take_view(struct plan *p, node_id i, uint32_t k)
+{
+	const struct run *r = p->run;
+	unsigned flags = r->prog->ops[i]->flags;
+	bool late = k == 1 && flags & OP_LATE_INPUT_1;
+
+	if ((!late && (k != 0 || !(flags & OP_STORED_INPUT_0))) ||
+	    r->g->nodes[i].in[k] == NO_VALUE ||
+	    !views_can(r, r->g->nodes[i].in[k]))
+		return false;
+	if (late && !r->prog->is_tight) {
+		p->could_view = true;
+		return false;
+	}
+	p->views[i] |= (uint8_t)(1u << k);
+	return true;
+}
+
 /* ---- making one ---- */
 
 struct search {
@@ -203,7 +234,8 @@ static int want_node(struct search *s, node_id i, struct err *e)
 			       n->type, n->opset);
 	s->wanted[i] = true;
 	for (k = 0; k < n->nin; k++)
-		if (k != 1 || !take_form(s->plan, i))
+		if ((k != 1 || !take_form(s->plan, i)) &&
+		    !take_view(s->plan, i, k))
 			push(s, n->in[k]);
 	for (k = 0; k < n->ncaptures; k++)
 		if (wants_capture(s->plan, i, k))
@@ -260,6 +292,8 @@ int plan_make(struct plan *p, value_id v, struct err *e)
 	drop_held(p);
 	memset(p->uses, 0, ((size_t)g->nvalues + 1) * sizeof(*p->uses));
 	memset(p->blocked, 0, ((size_t)g->nvalues + 1) * sizeof(*p->blocked));
+	memset(p->views, 0, ((size_t)g->nnodes + 1) * sizeof(*p->views));
+	p->could_view = false;
 	p->nnodes = 0;
 	if (p->generation != p->run->generation)
 		memset(p->branches, 0,

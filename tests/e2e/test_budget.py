@@ -5,9 +5,9 @@ import os
 import numpy as np
 
 from e2e import case, main, run, same, short, tempdir
-from onnx_recipe import F32, model, node, tensor
+from onnx_recipe import F32, I64, model, node, tensor
 
-F16 = 10
+F16, I8 = 10, 3
 AMPLE = "256M"
 
 
@@ -93,6 +93,60 @@ def weights_in_16_bits():
                  [("x", F16, ["N", 600])], ["y"], [f16("w", w)])
     check(data, "2M", random(1, 600).astype("<f2"),
           random(20, 600).astype("<f2"))
+
+
+def between(steps, weights, stored, inputs, k):
+    """A product with what these nodes make of weight w."""
+    out = "w"
+    nodes = []
+    for i, (op, more, at) in enumerate(steps):
+        nodes.append(node(op, [out] + more, ["t%d" % i], name="t%d" % i, **at))
+        out = "t%d" % i
+    nodes.append(node("MatMul", ["x", out], ["y"]))
+    data = dense([stored] + weights, nodes, k)
+    check(data, "2M", *[x for x in inputs if len(x) >= 4])
+    check(data, "16M", *inputs)
+
+
+@case(mount=False)
+def turned_widened_and_scaled_weights():
+    """None of them is made as a whole: each would be 12 MB at least."""
+    k, n = 1100, 2800
+    w = random(k, n)
+    small = np.round(w * 100).clip(-127, 127).astype("i1")
+    turn = ("Transpose", [], {"perm": [1, 0]})
+    widen = ("Cast", [], {"to": F32})
+    scales = [f32("s", random(n)), tensor("z", I8, [n], bytes(range(40)) * 70)]
+    inputs = [random(1, k), random(12, k)]
+    i8 = tensor("w", I8, [k, n], small.tobytes())
+    i8t = tensor("w", I8, [n, k], np.ascontiguousarray(small.T).tobytes())
+    one = [f32("s", np.array([0.25])), tensor("z", I8, [1], b"\3")]
+    dequantize = "DequantizeLinear", ["s", "z"]
+    between([turn], [], f32("w", np.ascontiguousarray(w.T)), inputs, k)
+    between([("Identity", [], {}), turn, turn, turn], [],
+            f32("w", np.ascontiguousarray(w.T)), inputs, k)
+    between([widen], [], f16("w", w), inputs, k)
+    between([widen, turn], [], f16("w", np.ascontiguousarray(w.T)), inputs, k)
+    between([turn, widen], [], f16("w", np.ascontiguousarray(w.T)), inputs, k)
+    between([(*dequantize, {"axis": 1})], scales, i8, inputs, k)
+    between([(*dequantize, {"axis": 0}), turn], scales, i8t, inputs, k)
+    between([turn, (*dequantize, {"axis": 1})], scales, i8t, inputs, k)
+    between([(*dequantize, {}), turn], one, i8t, inputs, k)
+    between([("Reshape", ["shape"], {})],
+            [tensor("shape", I64, [2], [k, n])],
+            f32("w", w.reshape(-1)), inputs, k)
+
+
+@case(mount=False)
+def a_table_that_is_also_the_last_weight():
+    """As in GPT-2: rows of it are read, and it is turned for the product."""
+    table = random(9000, 300)
+    data = model([node("Gather", ["table", "x"], ["rows"]),
+                  node("Transpose", ["table"], ["t"], perm=[1, 0]),
+                  node("MatMul", ["rows", "t"], ["y"])],
+                 [("x", I64, ["N"])], ["y"], [f32("table", table)])
+    check(data, "3M", np.array([5, 8999, 0, 17], "<i8"))
+    check(data, "12M", np.array([8999], "<i8"))
 
 
 @case(mount=False)
