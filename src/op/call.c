@@ -98,6 +98,8 @@ static int alloc_blob(struct op_call *c, uint64_t nbytes, struct blob **out,
 
 	if (c->env) {
 		rc = c->env->alloc(c->env, nbytes, &b, data, e);
+		if (rc < 0)
+			err_wrap(e, "node %s", c->node->name);
 		if (rc == 0 && !(c->op->flags & OP_WRITES_ALL)) {
 			rc = clear(c, *data, nbytes, e);
 			if (rc < 0)

@@ -189,10 +189,13 @@ static int make_room(struct engine *en, uint64_t nbytes, struct err *e)
 			atomic_fetch_sub(&en->used, c.nbytes);
 			chunk_free(&c);
 		} else if (nbytes > en->budget || !drop_oldest(en)) {
-			return err_set(e, EFBIG,
-				       "needs %llu bytes, the budget is %llu",
-				       (unsigned long long)nbytes,
-				       (unsigned long long)en->budget);
+			return err_set(
+				e, EFBIG,
+				"needs %llu bytes; of the budget of %llu, %llu "
+				"are in use",
+				(unsigned long long)nbytes,
+				(unsigned long long)en->budget,
+				(unsigned long long)atomic_load(&en->used));
 		}
 	}
 	return 0;

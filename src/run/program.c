@@ -123,8 +123,11 @@ static int load_weight(struct engine *en, const struct param *param,
 	}
 	out->block = 0;
 	rc = engine_alloc(en, t.data->size, &out->data, &data, e);
-	if (rc < 0)
+	if (rc < 0) {
+		err_wrap(e, "%s",
+			 err_quote(q, param->full_name, param->full_len));
 		return rc;
+	}
 	out->dtype = t.dtype;
 	out->shape = t.shape;
 	rc = blob_read_full(t.data, data, t.data->size, 0, e);
