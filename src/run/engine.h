@@ -67,7 +67,7 @@ struct program {
 	/* Per node: a constant input as the operator wants it; lock: engine. */
 	struct cached *forms;
 	uint32_t nnodes;
-	uint32_t nweights;    /* the model may be gone before us */
+	uint32_t nweights; /* the model may be gone before us */
 	/* Constants that can be views are: they did not fit.  lock: engine. */
 	bool is_tight;
 	struct map *subplans; /* graph → struct subplan; lock: engine */

@@ -57,8 +57,8 @@ static int env_load(struct op_env *base, const struct op_call *c, size_t i,
 
 	if (!param)
 		return load_view(env->en, c->in[i].data, out, e);
-	rc = (keep ? program_weight
-		   : program_weight_once)(env->en, env->prog, param, &t, e);
+	rc = (keep ? program_weight : program_weight_once)(env->en, env->prog,
+							   param, &t, e);
 	if (rc == 0)
 		*out = t.data;
 	return rc;

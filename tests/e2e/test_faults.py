@@ -81,6 +81,9 @@ def commands_without_memory():
                 r = run_faulty(f, *args)
                 if not f.nfailed():
                     break
+                # Fortran's runtime, while BLAS is loaded: not ours to mend.
+                if r.stderr.startswith(b"Operating system error"):
+                    continue
                 assert r.returncode in (0, 1), (args, n, r)
                 assert r.returncode == 0 or r.stderr, (args, n, r)
                 worked.add(r.returncode)

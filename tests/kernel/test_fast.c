@@ -91,9 +91,9 @@ static void check_product(size_t m, size_t n, size_t k, bool trans)
 static void check_products(void)
 {
 	static const size_t sizes[][3] = {
-		{1, 1, 1},    {4, 8, 3},     {7, 49, 20},  {13, 64, 31},
-		{33, 97, 64}, {128, 48, 10}, {515, 17, 5}, {16, 200, 129},
-		{5, 1003, 70},
+		{1, 1, 1},    {4, 8, 3},      {7, 49, 20},
+		{13, 64, 31}, {33, 97, 64},   {128, 48, 10},
+		{515, 17, 5}, {16, 200, 129}, {5, 1003, 70},
 	};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
