@@ -12,6 +12,7 @@
 #include "modelfs/err.h"
 #include "modelfs/map.h"
 #include "modelfs/model.h"
+#include "modelfs/text.h"
 
 /* ---- ties ---- */
 
@@ -64,8 +65,8 @@ int model_tie(struct model *m, struct err *e)
 		p->ntied = 1;
 		if (!p->data || p->data->size == 0)
 			continue;
-		id = arena_alloc(keys, sizeof(*id) +
-					       p->rank * sizeof(*p->dims));
+		id = arena_alloc(keys,
+				 sizeof(*id) + p->rank * sizeof(*p->dims));
 		if (!id) {
 			rc = err_nomem(e, sizeof(*id));
 			break;
@@ -80,6 +81,55 @@ int model_tie(struct model *m, struct err *e)
 		rc = err_nomem(e, sizeof(struct identity));
 	map_free(seen);
 	arena_free(keys);
+	return rc;
+}
+
+/* ---- a module for each node ---- */
+
+/* A new module beside this one, or in the root. */
+static int new_sibling(struct model *m, const struct module *beside,
+		       const struct node *n, node_id number,
+		       struct module **out, struct err *e)
+{
+	struct module *parent = beside->parent ? beside->parent : model_root(m);
+	const char *base = beside->parent ? beside->name : n->type;
+	uint32_t had = m->nmodules;
+	struct text name = {0};
+	int rc = 0;
+
+	/* One more digit for as long as there is such a module already. */
+	text_add(&name, base);
+	text_add(&name, ".");
+	while (rc == 0 && m->nmodules == had) {
+		text_printf(&name, "%u", number);
+		rc = name.failed ? err_nomem(e, name.len)
+				 : model_module(m, parent, name.p, name.len,
+						out, e);
+	}
+	text_free(&name);
+	if (rc == 0)
+		(*out)->is_node = true;
+	return rc;
+}
+
+/*
+ * Names of strange files lead several nodes to one module, which can show the
+ * values of one alone.
+ */
+static int part_nodes(struct model *m, struct err *e)
+{
+	struct graph *g = m->graph;
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < g->nnodes; i++) {
+		struct node *n = &g->nodes[i];
+
+		if (n->module &&
+		    (!n->module->parent || n->module->node != NO_NODE))
+			rc = new_sibling(m, n->module, n, i, &n->module, e);
+		if (rc == 0 && n->module)
+			n->module->node = i;
+	}
 	return rc;
 }
 
@@ -119,8 +169,7 @@ static void find_homes(const struct graph *g, struct module **homes)
 			value_id v = node_needs(n, j);
 
 			if (v != NO_VALUE && homes[v] && n->module)
-				homes[v] = common_ancestor(homes[v],
-							   n->module);
+				homes[v] = common_ancestor(homes[v], n->module);
 		}
 	}
 	for (i = 0; i < g->noutputs; i++)
@@ -199,7 +248,6 @@ static void link_nodes(struct model *m)
 
 		if (!n->module)
 			continue;
-		n->module->node = i;
 		n->module->outputs = n->out;
 		n->module->noutputs = n->nout;
 	}
@@ -248,6 +296,8 @@ int model_seal(struct model *m, struct err *e)
 		rc = index_config(m, e);
 	if (rc == 0 && m->graph)
 		rc = graph_seal(m->graph, e);
+	if (rc == 0 && m->graph)
+		rc = part_nodes(m, e);
 	if (rc == 0 && m->graph)
 		rc = find_outputs(m, e);
 	if (rc < 0)

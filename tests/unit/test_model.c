@@ -260,6 +260,34 @@ TEST(what_modules_hand_out)
 	model_free(m);
 }
 
+/* Every value that a node makes has a module to be seen in. */
+TEST(nodes_that_share_a_module)
+{
+	struct model *m = model_new("test");
+	struct graph *g = new_graph(m);
+	struct module *shared = module_at(m, "block/A");
+
+	op(g, "A", "x", NULL, "a");
+	op(g, "A", "a", NULL, "b");
+	op(g, "C", "b", NULL, "c");
+	module_at(m, "block/A.1");
+	g->nodes[0].module = shared;
+	g->nodes[1].module = shared;
+	g->nodes[2].module = model_root(m);
+	CHECK_INT(graph_output(g, val(g, "c"), NULL), 0);
+	CHECK_INT(model_seal(m, NULL), 0);
+	for (node_id i = 0; i < 3; i++) {
+		CHECK_INT(g->nodes[i].module->node, i);
+		CHECK_INT(g->nodes[i].module->noutputs, 1);
+		CHECK_INT(g->nodes[i].module->outputs[0], g->nodes[i].out[0]);
+	}
+	CHECK(g->nodes[0].module == shared);
+	CHECK_STR(g->nodes[1].module->name, "A.11");
+	CHECK(g->nodes[1].module->parent == shared->parent);
+	CHECK_STR(g->nodes[2].module->name, "C.2");
+	model_free(m);
+}
+
 int main(void)
 {
 	RUN(paths);
@@ -270,5 +298,6 @@ int main(void)
 	RUN(graphs_that_cannot_run);
 	RUN(a_long_chain);
 	RUN(what_modules_hand_out);
+	RUN(nodes_that_share_a_module);
 	return check_result();
 }
