@@ -390,7 +390,8 @@ static int without_mount(const struct options *opt)
 	struct opened o = {.target = -1};
 	struct sandbox_options needs = {
 		/* Most that is computed does without, and starts sooner. */
-		.may_load = wants_run(opt, opt->args + 1, opt->nargs - 1),
+		.may_load = engine_wants_libraries() &&
+			    wants_run(opt, opt->args + 1, opt->nargs - 1),
 	};
 	const char *walls;
 	struct err e = {0};

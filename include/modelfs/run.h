@@ -30,8 +30,13 @@ struct tensor;
 struct text;
 
 /*
- * Loads libraries that some runs want; after this no file need be opened for
- * them.  Without it they are loaded when they are wanted, or missed.
+ * True where some runs want libraries (OpenBLAS, on processors for which there
+ * are no loops of our own).
+ */
+bool engine_wants_libraries(void);
+/*
+ * Loads them; after this no file need be opened for them.  Without it they are
+ * loaded when they are wanted, or missed.
  */
 void engine_prepare(void);
 

@@ -64,6 +64,18 @@ struct tile {
 };
 
 /*
+ * C = alpha A B + beta C, of float32 or float64, as they lie: from one row, or
+ * column, to the next.
+ */
+struct gemm_part {
+	size_t m, n, k;
+	const void *a, *b;
+	void *c;
+	size_t a_row, a_col, b_row, b_col, c_row, c_col;
+	double alpha, beta; /* 0: C is not read */
+};
+
+/*
  * Products of pixels whose channels lie side by side, a vector of them at a
  * time (kernel/block.h): y[pixel] = the sum of w[k] * x[pixel + at k].
  */
@@ -176,6 +188,9 @@ struct fast {
 	size_t lanes, vectors; /* of a tile; it is at its best with */
 	size_t rows;	       /* a multiple of these */
 	void (*tile)(const struct tile *t);
+	/* NULL: BLAS does better. */
+	void (*gemm_f32)(const struct gemm_part *g);
+	void (*gemm_f64)(const struct gemm_part *g);
 	/* Pixels of a tile of so many vectors; up to block_vectors. */
 	const size_t *block_pixels;
 	size_t block_vectors;

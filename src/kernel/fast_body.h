@@ -105,6 +105,17 @@ INLINE float sum_lanes(vec v)
 
 #include "kernel/fast_tile.h"
 
+#ifndef GEMM_BY_BLAS
+#define REAL float
+#define REAL_LANES LANES
+#define NAME(x) x##_f32
+#include "kernel/fast_gemm.h"
+#define REAL double
+#define REAL_LANES (LANES / 2)
+#define NAME(x) x##_f64
+#include "kernel/fast_gemm.h"
+#endif
+
 #include "kernel/fast_block.h"
 
 #include "kernel/fast_math.h"
@@ -121,6 +132,10 @@ const struct fast LEVEL = {
 	.vectors = VECTORS,
 	.rows = ROWS,
 	.tile = run_tile,
+#ifndef GEMM_BY_BLAS
+	.gemm_f32 = run_gemm_f32,
+	.gemm_f64 = run_gemm_f64,
+#endif
 	.block_pixels = block_pixels,
 	.block_vectors = BLOCK_VECTORS,
 	.block_tile = run_block_tile,

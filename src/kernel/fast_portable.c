@@ -6,6 +6,7 @@
 #define HIGH_LANES 2, 6, 3, 7
 #define ROWS 4
 #define VECTORS 2
+#define GEMM_BY_BLAS
 #define LEVEL fast_portable
 #define LEVEL_NAME "portable"
 #include "kernel/fast_body.h"

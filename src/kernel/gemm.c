@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * gemm - C is cut into blocks, of rows or of columns, by its extents alone;
- * each block is one call of a single-threaded OpenBLAS.
+ * each block is one call of our own loops for this processor, or else of a
+ * single-threaded OpenBLAS.
  */
 #include "kernel/gemm.h"
 
 #include <limits.h>
 
 #include "kernel/blas.h"
+#include "kernel/fast.h"
 
 /* Multiplications worth a block of their own, and that fit in one. */
 #define BLOCK_MIN (1u << 21)
@@ -23,9 +25,15 @@
 /* How much longer our own loops over integers take than BLAS. */
 #define INTS_SLOWER 16
 
+bool gemm_wants_blas(void)
+{
+	return !fast_get()->gemm_f32;
+}
+
 void gemm_prepare(void)
 {
-	blas_get();
+	if (gemm_wants_blas())
+		blas_get();
 }
 
 bool gemm_has(enum num t)
@@ -123,30 +131,53 @@ PART_PLAIN(part_u64, uint64_t)
 PART_PLAIN(plain_f32, float)
 PART_PLAIN(plain_f64, double)
 
+static struct gemm_part as_it_lies(const struct gemm *g, const struct part *p)
+{
+	size_t size = num_size(g->type), columns = g->trans_b ? g->ldb : 1;
+	size_t rows = g->trans_a ? 1 : g->lda;
+
+	return (struct gemm_part){
+		.m = p->m,
+		.n = p->n,
+		.k = g->k,
+		.a = (const char *)p->a + p->r * rows * size,
+		.a_row = rows,
+		.a_col = g->trans_a ? g->lda : 1,
+		.b = (const char *)p->b + p->s * columns * size,
+		.b_row = g->trans_b ? 1 : g->ldb,
+		.b_col = columns,
+		.c = (char *)p->c + (p->r * g->ldc + p->s) * size,
+		.c_row = g->ldc,
+		.c_col = 1,
+		.alpha = g->alpha,
+		.beta = g->beta,
+	};
+}
+
+/* Floats, by who does it best here. */
+static void run_floats(const struct gemm *g, const struct part *p)
+{
+	bool wide = g->type == NUM_F64;
+	const struct fast *f = fast_get();
+	const struct blas *blas = f->gemm_f32 ? NULL : blas_get();
+	struct gemm_part part = as_it_lies(g, p);
+
+	if (f->gemm_f32)
+		(wide ? f->gemm_f64 : f->gemm_f32)(&part);
+	else if (blas)
+		(wide ? part_f64 : part_f32)(blas, g, p);
+	else
+		(wide ? plain_f64 : plain_f32)(g, p);
+}
+
 static void run_part(const struct gemm *g, const struct part *p)
 {
-	const struct blas *blas = g->type >= NUM_F32 ? blas_get() : NULL;
-
-	switch (g->type) {
-	case NUM_F32:
-		if (blas)
-			part_f32(blas, g, p);
-		else
-			plain_f32(g, p);
-		return;
-	case NUM_F64:
-		if (blas)
-			part_f64(blas, g, p);
-		else
-			plain_f64(g, p);
-		return;
-	case NUM_U32:
-	case NUM_I32:
+	if (g->type == NUM_F32 || g->type == NUM_F64)
+		run_floats(g, p);
+	else if (num_size(g->type) == sizeof(uint32_t))
 		part_u32(g, p);
-		return;
-	default:
+	else
 		part_u64(g, p);
-	}
 }
 
 static void run_blocks(void *ctx, size_t begin, size_t end)

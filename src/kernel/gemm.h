@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* gemm - products of matrices, by OpenBLAS where they are floats. */
+/*
+ * gemm - products of matrices.  Those of floats are OpenBLAS's where there are
+ * no loops for this processor (fast.gemm_f32).
+ */
 #ifndef KERNEL_GEMM_H
 #define KERNEL_GEMM_H
 
@@ -27,6 +30,7 @@ struct gemm {
 	size_t columns;
 };
 
+bool gemm_wants_blas(void);
 /* Loads what later, when no file can be opened, would be missing. */
 void gemm_prepare(void);
 /* False for extents that BLAS cannot count. */

@@ -227,6 +227,11 @@ int engine_alloc(struct engine *en, uint64_t nbytes, struct blob **out,
 }
 
 /* ---- life ---- */
+bool engine_wants_libraries(void)
+{
+	return gemm_wants_blas();
+}
+
 void engine_prepare(void)
 {
 	gemm_prepare();
