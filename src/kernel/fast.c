@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernel/fast.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,38 @@ struct finish finish_at(const struct finish *f, size_t row, size_t col,
 	g.col_bias = f->col_bias ? f->col_bias + col : NULL;
 	g.add = f->add ? f->add + at : NULL;
 	return g;
+}
+
+struct quantum quantum_of(float scale, float zero)
+{
+	/* No product or remainder of these leaves the range of float. */
+	bool usual = scale >= 0x1p-80f && scale <= 0x1p80f;
+
+	return (struct quantum){.scale = scale,
+				.zero = zero,
+				.inverse = usual ? 1 / scale : 0,
+				.most = usual ? 0x1p40f * scale : 0};
+}
+
+/* Beyond this, sums with ROUNDER are not exact. */
+#define SMALL_MAX 0x1p20f
+
+void finish_settle(struct finish *f)
+{
+	const struct quantum *q = &f->to;
+	float least = q->lo - q->zero, most = q->hi - q->zero;
+	float lo = least * q->scale, hi = most * q->scale;
+
+	lo = lo > f->lo ? lo : f->lo;
+	hi = hi < f->hi ? hi : f->hi;
+	if (!f->requantise || q->inverse == 0 || !(lo <= hi) ||
+	    least < -SMALL_MAX || most > SMALL_MAX ||
+	    fabsf(q->zero - f->from.zero) > SMALL_MAX)
+		return;
+	f->lo = lo;
+	f->hi = hi;
+	f->shift = ROUNDER - (q->zero - f->from.zero);
+	f->is_settled = true;
 }
 
 static _Atomic(const struct fast *) chosen;

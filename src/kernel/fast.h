@@ -18,10 +18,17 @@
 /* What a number that is stored in 16 bits keeps: nearest, ties to even. */
 enum rounding { ROUND_NONE, ROUND_FLOAT16, ROUND_BFLOAT16 };
 
+/* Adding this leaves a number rounded to an integer in the low bits. */
+#define ROUNDER 12582912.0f
+
 struct quantum {
 	float scale, zero;
-	float lo, hi;	   /* of the integers */
+	float lo, hi; /* of the integers */
+	/* 1 / scale, and what is beyond all integers; 0: to be divided by. */
+	float inverse, most;
 };
+/* All but lo and hi. */
+struct quantum quantum_of(float scale, float zero);
 
 /*
  * What is done to each number before it is stored, in this order.  rows and
@@ -37,7 +44,16 @@ struct finish {
 	enum rounding round;
 	bool requantise;
 	struct quantum to, from; /* integers, and what they stand for */
+	/* Of finish_settle: what is within lo and hi is within integers. */
+	bool is_settled;
+	float shift;
 };
+
+/*
+ * To be called when all is set: narrows the limits to what integers there are
+ * stand for, where that gives the same and is faster.
+ */
+void finish_settle(struct finish *f);
 
 /* The same from this row, column and element of the result on. */
 struct finish finish_at(const struct finish *f, size_t row, size_t col,

@@ -22,6 +22,11 @@
 #define STORE_SOME(p, v, n) _mm256_maskstore_ps(p, FIRST(n), (__m256)(v))
 #define GREATER(a, b) (vec) _mm256_max_ps((__m256)(a), (__m256)(b))
 #define LESSER(a, b) (vec) _mm256_min_ps((__m256)(a), (__m256)(b))
+#define FMA(a, b, c) \
+	(vec) _mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c))
+#define NEAREST(v)                         \
+	(vec) _mm256_round_ps((__m256)(v), \
+			      _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define FROM_HALF(p) \
 	(vec) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p)))
 #define TO_HALF(p, v)           \

@@ -22,6 +22,11 @@
 #define STORE_SOME(p, v, n) _mm512_mask_storeu_ps(p, FIRST(n), (__m512)(v))
 #define GREATER(a, b) (vec) _mm512_max_ps((__m512)(a), (__m512)(b))
 #define LESSER(a, b) (vec) _mm512_min_ps((__m512)(a), (__m512)(b))
+#define FMA(a, b, c) \
+	(vec) _mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c))
+#define NEAREST(v)                                                          \
+	(vec) _mm512_roundscale_ps((__m512)(v), _MM_FROUND_TO_NEAREST_INT | \
+							_MM_FROUND_NO_EXC)
 #define FROM_HALF(p) \
 	(vec) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p)))
 #define TO_HALF(p, v)           \

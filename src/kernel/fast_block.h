@@ -13,34 +13,6 @@
 #define BLOCK_SUMS_MAX 12
 #endif
 
-/* Sums of R pixels and V vectors, to what is stored; y: the first pixel. */
-INLINE void finish_block(const struct block_tile *t, size_t first, vec *acc,
-			 const size_t R, const size_t V)
-{
-	const struct finish *f = t->finish;
-	unsigned parts = finish_parts(f);
-
-	if (parts & FINISH_BIAS)
-		EACH(i, R * V) acc[i] += load(f->row_bias + i % V * LANES);
-	if (parts & FINISH_ROUND)
-		EACH(i, R * V) acc[i] = round_vec(acc[i], f->round);
-	if (parts & FINISH_AFFINE)
-		EACH(i, R * V)
-	acc[i] = rounded(affine(acc[i], load(f->row_scale + i % V * LANES),
-				load(f->row_shift + i % V * LANES)),
-			 f, parts);
-	if (parts & FINISH_ADD)
-		EACH(i, R * V)
-	acc[i] = rounded(acc[i] + load(f->add + (first + i / V) * LANES +
-				       i % V * t->y_vec),
-			 f, parts);
-	if (parts & FINISH_LIMIT)
-		EACH(i, R * V)
-	acc[i] = limit(acc[i], splat(f->lo), splat(f->hi));
-	if (parts & FINISH_QUANTUM)
-		EACH(i, R * V) acc[i] = requantized(acc[i], f, parts);
-}
-
 /* Of what is needed next, the share of R pixels and one run. */
 INLINE const float *fetch_share(const float *p, size_t share)
 {
@@ -82,7 +54,7 @@ INLINE void block_sums(const struct block_tile *t, size_t first, const size_t R,
 		}
 	}
 	if (t->finish)
-		finish_block(t, first, acc, R, V);
+		finish_pixels(t->finish, first, t->y_vec, acc, R, V);
 	EACH(i, R * V)
 	store(y + i / V * LANES + i % V * t->y_vec, acc[i]);
 }

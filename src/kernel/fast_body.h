@@ -92,6 +92,8 @@ INLINE void store_part(float *p, vec v, size_t n)
 #define UNROLL_IF_KNOWN UNROLL
 #endif
 
+#define EACH(i, n) UNROLL for (size_t i = 0; i < (n); i++)
+
 INLINE float sum_lanes(vec v)
 {
 	float s = 0;

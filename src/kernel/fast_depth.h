@@ -122,15 +122,10 @@ INLINE vec edge_pixel(const struct depth_row *d, size_t x)
 /* Pixels that are made together. */
 #define PIXELS 4
 
-INLINE void finish_pixels(const struct depth_row *d, size_t x, vec *acc,
-			  const size_t n)
+INLINE void store_pixels(const struct depth_row *d, size_t x, vec *acc,
+			 const size_t n)
 {
-	const struct finish *f = d->finish;
-	unsigned parts = finish_parts(f);
-
-	EACH(i, n)
-	acc[i] = finish_channels(f, parts, acc[i],
-				 f->add ? f->add + (x + i) * LANES : NULL);
+	finish_pixels(d->finish, x, 0, acc, n, 1);
 	EACH(i, n) store(d->out + (x + i) * LANES, acc[i]);
 }
 
@@ -167,7 +162,7 @@ INLINE void inner_pixels(const struct depth_row *d, size_t x,
 				weight += LANES;
 		}
 	}
-	finish_pixels(d, x, acc, n);
+	store_pixels(d, x, acc, n);
 }
 
 /* Columns whose windows reach beyond the edge, up to `end`. */
@@ -176,7 +171,7 @@ static size_t edge_pixels(const struct depth_row *d, size_t x, size_t end)
 	for (; x < end; x++) {
 		vec v = edge_pixel(d, x);
 
-		finish_pixels(d, x, &v, 1);
+		store_pixels(d, x, &v, 1);
 	}
 	return x;
 }

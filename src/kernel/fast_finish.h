@@ -48,6 +48,7 @@ INLINE vec round_vec(vec v, enum rounding r)
 /* ---- integers ---- */
 
 /* To the nearest, to even; from 2^23 on there is nothing between integers. */
+#ifndef NEAREST
 INLINE vec nearest(vec v)
 {
 	bits sign = (bits)v & 0x80000000u;
@@ -57,10 +58,34 @@ INLINE vec nearest(vec v)
 	r = select_vec(size < splat(0x1p23f), r, size);
 	return select_vec(v != v, v, (vec)((bits)r | sign));
 }
+#define NEAREST(v) nearest(v)
+#endif
+
+/*
+ * v / scale, as a division rounds it, in a third of the time: the second
+ * correction of a quotient by a rounded reciprocal is exact (P. Markstein,
+ * "Computation of elementary functions on the IBM RISC System/6000", 1990).
+ */
+INLINE vec quotient(const struct quantum *q, vec v)
+{
+#ifdef FMA
+	vec scale = splat(q->scale), inverse = splat(q->inverse);
+	vec r = v * inverse;
+
+	r = FMA(FMA(-r, scale, v), inverse, r);
+	return FMA(FMA(-r, scale, v), inverse, r);
+#else
+	return v / splat(q->scale);
+#endif
+}
 
 INLINE vec quantize_vec(const struct quantum *q, vec v)
 {
-	v = nearest(v / splat(q->scale)) + splat(q->zero);
+	if (q->inverse > 0)
+		v = quotient(q, limit(v, splat(-q->most), splat(q->most)));
+	else
+		v = v / splat(q->scale);
+	v = NEAREST(v) + splat(q->zero);
 	return limit(v, splat(q->lo), splat(q->hi));
 }
 
@@ -113,13 +138,23 @@ INLINE vec rounded(vec v, const struct finish *f, const unsigned parts)
 	return parts & FINISH_ROUND ? round_vec(v, f->round) : v;
 }
 
-/* To what an integer stands for. */
-INLINE vec requantized(vec v, const struct finish *f, const unsigned parts)
+/* The same as the next one where f is settled; v is within its limits. */
+INLINE vec requantise_small(const struct finish *f, vec v)
 {
-	if (parts & FINISH_QUANTUM)
-		return dequantize_vec(&f->from, quantize_vec(&f->to, v));
-	return v;
+	return (quotient(&f->to, v) + ROUNDER - splat(f->shift)) *
+	       splat(f->from.scale);
 }
+
+/* To what an integer stands for. */
+INLINE vec requantised(const struct finish *f, vec v)
+{
+	if (f->is_settled)
+		return requantise_small(f, v);
+	return dequantize_vec(&f->from, quantize_vec(&f->to, v));
+}
+
+/* Vectors that are finished together, at most. */
+#define SUMS_MAX 24
 
 /* Rows of n numbers at x, ldx apart, that go to y, ldy apart. */
 struct strips {
@@ -155,27 +190,73 @@ INLINE void finish_loop(const struct finish *f, const struct strips *s,
 					    parts);
 			if (parts & FINISH_LIMIT)
 				v = limit(v, lo, hi);
-			v = requantized(v, f, parts);
+			if (parts & FINISH_QUANTUM)
+				v = requantised(f, v);
 			store_part(y + i, v, left);
 		}
 	}
 }
 
-/* A vector of channels; add: what goes with it. */
-INLINE vec finish_channels(const struct finish *f, const unsigned parts, vec v,
-			   const float *add)
+/* What n vectors hold, rounded where f says so. */
+INLINE void round_each(const struct finish *f, vec *v, const size_t n)
 {
+	if (f->round == ROUND_FLOAT16)
+		EACH(i, n) v[i] = round_vec(v[i], ROUND_FLOAT16);
+	else if (f->round == ROUND_BFLOAT16)
+		EACH(i, n) v[i] = round_vec(v[i], ROUND_BFLOAT16);
+}
+
+/* Out of line: this is long, and rare. */
+static __attribute__((noinline)) void requantise(const struct finish *f, vec *v,
+						 size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		v[i] = requantised(f, v[i]);
+}
+
+INLINE void requantise_each(const struct finish *f, vec *v, const size_t n)
+{
+	vec part[SUMS_MAX];
+
+	if (f->is_settled) {
+		EACH(i, n) v[i] = requantise_small(f, v[i]);
+		return;
+	}
+	EACH(i, n) part[i] = v[i];
+	requantise(f, part, n);
+	EACH(i, n) v[i] = part[i];
+}
+
+/*
+ * R pixels, from the `first` on, of V vectors of channels each.  What is added
+ * has its pixels a vector apart, and add_vec from one vector of channels to the
+ * next.
+ */
+INLINE void finish_pixels(const struct finish *f, size_t first, size_t add_vec,
+			  vec *acc, const size_t R, const size_t V)
+{
+	const float *add = f->add ? f->add + first * LANES : NULL;
+	unsigned parts = finish_parts(f);
+
 	if (parts & FINISH_BIAS)
-		v += load(f->row_bias);
-	v = rounded(v, f, parts);
-	if (parts & FINISH_AFFINE)
-		v = rounded(affine(v, load(f->row_scale), load(f->row_shift)),
-			    f, parts);
-	if (parts & FINISH_ADD)
-		v = rounded(v + load(add), f, parts);
+		EACH(i, R * V) acc[i] += load(f->row_bias + i % V * LANES);
+	round_each(f, acc, R * V);
+	if (parts & FINISH_AFFINE) {
+		EACH(i, R * V)
+		acc[i] = affine(acc[i], load(f->row_scale + i % V * LANES),
+				load(f->row_shift + i % V * LANES));
+		round_each(f, acc, R * V);
+	}
+	if (parts & FINISH_ADD) {
+		EACH(i, R * V)
+		acc[i] += load(add + i / V * LANES + i % V * add_vec);
+		round_each(f, acc, R * V);
+	}
 	if (parts & FINISH_LIMIT)
-		v = limit(v, splat(f->lo), splat(f->hi));
-	return requantized(v, f, parts);
+		EACH(i, R * V)
+	acc[i] = limit(acc[i], splat(f->lo), splat(f->hi));
+	if (parts & FINISH_QUANTUM)
+		requantise_each(f, acc, R * V);
 }
 
 #define FINISH_1(P)                         \

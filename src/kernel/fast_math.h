@@ -13,9 +13,6 @@ static void run_affine(const float *x, float scale, float shift, float *y,
 		store_part(y + i, affine(load_part(x + i, n - i), a, b), n - i);
 }
 
-/* Adding this leaves a number rounded to an integer in the low bits. */
-#define ROUNDER 12582912.0f
-
 /* 2^n for n in [-126, 127], as its bits. */
 INLINE vec power_of_2(mask n)
 {

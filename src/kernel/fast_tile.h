@@ -45,8 +45,6 @@ static void finish_rows(const struct tile *t, size_t row, size_t R,
 	finish_strips(&f, &s, x, t->c + at);
 }
 
-#define EACH(i, n) UNROLL for (size_t i = 0; i < (n); i++)
-
 /* The same for sums that are still in registers, whole vectors. */
 INLINE void finish_sums(const struct tile *t, size_t row, vec *acc,
 			const size_t R, const size_t V)
@@ -56,26 +54,27 @@ INLINE void finish_sums(const struct tile *t, size_t row, vec *acc,
 
 	if (parts & FINISH_BIAS)
 		EACH(i, R * V) acc[i] += splat(f->row_bias[row + i / V]);
-	if (parts & FINISH_ROUND)
-		EACH(i, R * V) acc[i] = round_vec(acc[i], f->round);
-	if (parts & FINISH_AFFINE)
+	round_each(f, acc, R * V);
+	if (parts & FINISH_AFFINE) {
 		EACH(i, R * V)
-	acc[i] = rounded(affine(acc[i], splat(f->row_scale[row + i / V]),
-				splat(f->row_shift[row + i / V])),
-			 f, parts);
-	if (parts & FINISH_COLUMNS)
+		acc[i] = affine(acc[i], splat(f->row_scale[row + i / V]),
+				splat(f->row_shift[row + i / V]));
+		round_each(f, acc, R * V);
+	}
+	if (parts & FINISH_COLUMNS) {
+		EACH(i, R * V) acc[i] += load(f->col_bias + i % V * LANES);
+		round_each(f, acc, R * V);
+	}
+	if (parts & FINISH_ADD) {
 		EACH(i, R * V)
-	acc[i] = rounded(acc[i] + load(f->col_bias + i % V * LANES), f, parts);
-	if (parts & FINISH_ADD)
-		EACH(i, R * V)
-	acc[i] = rounded(
-		acc[i] + load(f->add + (row + i / V) * t->ldc + i % V * LANES),
-		f, parts);
+		acc[i] += load(f->add + (row + i / V) * t->ldc + i % V * LANES);
+		round_each(f, acc, R * V);
+	}
 	if (parts & FINISH_LIMIT)
 		EACH(i, R * V)
 	acc[i] = limit(acc[i], splat(f->lo), splat(f->hi));
 	if (parts & FINISH_QUANTUM)
-		EACH(i, R * V) acc[i] = requantized(acc[i], f, parts);
+		requantise_each(f, acc, R * V);
 }
 
 /* A block of R rows and V vectors of columns, from row `row` of the tile. */

@@ -83,12 +83,32 @@ INLINE void wino_in_tile(const struct wino_tiles *w, const float *x, float *out,
 	}
 }
 
-/* Numbers at m become a tile, of which rows and cols are stored at y. */
-INLINE void wino_out_tile(const struct wino_tiles *w, const float *m, float *y,
-			  const float *add, size_t cols, const size_t n)
+/* n pixels of a row, of which cols are stored at y. */
+INLINE void wino_store(const struct finish *f, size_t first, vec *o, float *y,
+		       size_t cols, const size_t n)
 {
-	const struct finish *f = w->finish;
-	unsigned parts = finish_parts(f);
+	y += first * LANES;
+	if (cols >= n) {
+		finish_pixels(f, first, 0, o, n, 1);
+		EACH(c, n) store(y + c * LANES, o[c]);
+		return;
+	}
+	EACH(c, n)
+	{
+		if (c >= cols)
+			break;
+		finish_pixels(f, first + c, 0, o + c, 1, 1);
+		store(y + c * LANES, o[c]);
+	}
+}
+
+/*
+ * Numbers at m become a tile, of which rows and cols are stored at y, from
+ * pixel `first` on.
+ */
+INLINE void wino_out_tile(const struct wino_tiles *w, const float *m, float *y,
+			  size_t first, size_t cols, const size_t n)
+{
 	vec h[4][6];
 
 	UNROLL for (size_t c = 0; c < n + 2; c++)
@@ -104,23 +124,13 @@ INLINE void wino_out_tile(const struct wino_tiles *w, const float *m, float *y,
 		UNROLL for (size_t r = 0; r < n; r++) h[r][c] = o[r];
 	}
 	for (size_t r = 0; r < n && r < w->rows; r++) {
-		size_t at = r * w->pitch * LANES;
 		vec o[4];
 
 		if (n == 2)
 			wino2_out_line(h[r], o);
 		else
 			wino4_out_line(h[r], o);
-		UNROLL for (size_t c = 0; c < n; c++)
-		{
-			vec v = o[c];
-
-			if (c >= cols)
-				break;
-			v = finish_channels(f, parts, v,
-					    add ? add + at + c * LANES : NULL);
-			store(y + at + c * LANES, v);
-		}
+		wino_store(w->finish, first + r * w->pitch, o, y, cols, n);
 	}
 }
 
@@ -136,15 +146,13 @@ static void run_wino_in(const struct wino_tiles *w, const float *x, float *out)
 
 static void run_wino_out(const struct wino_tiles *w, const float *m, float *y)
 {
-	const float *add = w->finish->add;
-	size_t cols = w->pitch, step = w->side * LANES;
+	size_t cols = w->pitch, first = 0;
 
-	for (size_t t = 0; t < w->across; t++, m += LANES, y += step) {
+	for (size_t t = 0; t < w->across; t++, m += LANES, first += w->side) {
 		if (w->side == 2)
-			wino_out_tile(w, m, y, add, cols, 2);
+			wino_out_tile(w, m, y, first, cols, 2);
 		else
-			wino_out_tile(w, m, y, add, cols, 4);
-		add = add ? add + step : NULL;
+			wino_out_tile(w, m, y, first, cols, 4);
 		cols -= cols > w->side ? w->side : cols;
 	}
 }

@@ -42,10 +42,11 @@ static void quantize(const struct quant_plan *p, const struct quantum *q,
 
 static struct quantum quantum_at(const struct quant_plan *p, size_t i)
 {
-	return (struct quantum){.scale = p->scale[i],
-				.zero = p->zero ? p->zero[i] : 0,
-				.lo = p->lo,
-				.hi = p->hi};
+	struct quantum q = quantum_of(p->scale[i], p->zero ? p->zero[i] : 0);
+
+	q.lo = p->lo;
+	q.hi = p->hi;
+	return q;
 }
 
 /* Part `task` of a row. */

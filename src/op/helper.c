@@ -331,6 +331,8 @@ int op_join(struct op_call *c, struct finish *f, struct err *e)
 
 		rc = n->op->join(n, n->flow, f, e);
 	}
+	if (rc == 0)
+		finish_settle(f);
 	return rc;
 }
 

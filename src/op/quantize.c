@@ -187,8 +187,7 @@ static int read_quantum(struct op_call *c, struct quantum *q, struct err *e)
 		rc = op_in_f32(c, 2, &zero, e);
 	if (rc < 0)
 		return rc;
-	q->scale = *scale;
-	q->zero = zero ? *zero : 0;
+	*q = quantum_of(*scale, zero ? *zero : 0);
 	return 0;
 }
 

@@ -542,12 +542,73 @@ static void check_bfloats(void)
 	free(y);
 }
 
+/* Around what lies between two integers, and beyond all of them. */
+static float some_quotient(uint32_t i, float scale)
+{
+	float v = ((float)(int)(i * 2654435761u >> 20) - 2048 + 0.5f) * scale;
+
+	if (i % 16 == 0)
+		v *= 0x1p100f;
+	for (uint32_t k = i % 5; k > 0; k--)
+		v = nextafterf(v, i & 64 ? INFINITY : -INFINITY);
+	return i % 1000 == 0 ? copysignf(INFINITY, v) : v;
+}
+
+static size_t check_quanta(const struct finish *f, float scale)
+{
+	enum { N = 3001 };
+	static float x[N], y[N], q[N];
+	struct finish settled = *f;
+	size_t wrong = 0;
+
+	for (uint32_t i = 0; i < N; i++)
+		x[i] = some_quotient(i, scale);
+	fast_get()->quantize(&f->to, x, q, N);
+	finish_settle(&settled);
+	CHECK(settled.is_settled == (scale >= 0x1p-80f && scale <= 0x1p80f));
+	fast_get()->finish(&settled, x, y, N);
+	for (uint32_t i = 0; i < N; i++) {
+		float want = nearbyintf(x[i] / scale) + f->to.zero;
+
+		want = want < f->to.lo ? f->to.lo : want;
+		want = want > f->to.hi ? f->to.hi : want;
+		wrong += q[i] != want;
+		want = (want - f->from.zero) * f->from.scale;
+		wrong += memcmp(&y[i], &want, sizeof(want)) != 0;
+	}
+	return wrong;
+}
+
+/* A quotient is what a division gives, for every kind of scale. */
+static void check_integers(void)
+{
+	size_t wrong = 0;
+	float scale;
+
+	for (uint32_t i = 0; i < 600; i++) {
+		uint32_t bits = i * 2654435761u >> 9;
+		struct finish f = plain;
+
+		bits |= (20 + i % 214) << 23;
+		bits |= i % 7 == 0 ? 0x7fffff : 0;
+		memcpy(&scale, &bits, sizeof(scale));
+		f.requantise = true;
+		f.to = quantum_of(scale, (float)(i % 256));
+		f.from = quantum_of(i % 2 ? scale : 0.3f, (float)(i % 254));
+		f.to.lo = 0;
+		f.to.hi = 255;
+		wrong += check_quanta(&f, scale);
+	}
+	CHECK_INT(wrong, 0);
+}
+
 static void check_level(const char *name)
 {
 	if (!fast_force(name))
 		return;
 	check_rounding();
 	check_bfloats();
+	check_integers();
 	check_products();
 	check_convs();
 	if (fast_get()->from_half)
