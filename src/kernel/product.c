@@ -133,6 +133,44 @@ static void fetch_ahead(const struct multiply *j, const float *b, size_t panel,
 		   row / j->f->rows * t->ahead_step * t->k;
 }
 
+/* Rows of a tile of C, at most, that have a room of their own. */
+#define ROOM_ROWS 64
+#define ROOM_COLUMNS 64
+
+/*
+ * Rows of a tile that are stored as something shorter, some at a time; t as if
+ * they were stored in C, from `at` on.  row, col: where the tile is in C.
+ */
+static void multiply_narrow(const struct multiply *j, const struct tile *tile,
+			    size_t row, size_t col, size_t at)
+{
+	const struct product *p = j->p;
+	float room[ROOM_ROWS * ROOM_COLUMNS], add[ROOM_ROWS * ROOM_COLUMNS];
+	struct tile t = *tile;
+
+	t.c = room;
+	t.ldc = t.n;
+	for (size_t done = 0; done < tile->m; done += t.m) {
+		size_t left = tile->m - done, from = at + done * p->ldc;
+		struct finish f = finish_at(&p->finish, row + done, col, from);
+
+		t.m = left < ROOM_ROWS ? left : ROOM_ROWS;
+		t.a = tile->a + done * p->a_row;
+		if (t.ahead)
+			t.ahead = tile->ahead +
+				  done / j->f->rows * t.ahead_step * t.k;
+		for (size_t i = 0; i < t.m && f.add; i++)
+			memcpy(add + i * t.n, f.add + i * p->ldc,
+			       t.n * sizeof(*add));
+		f.add = f.add ? add : NULL;
+		t.finish = &f;
+		j->f->tile(&t);
+		for (size_t i = 0; i < t.m; i++)
+			p->store(room + i * t.n, p->stored + from + i * p->ldc,
+				 t.n);
+	}
+}
+
 static void multiply_part(const struct multiply *j, size_t task)
 {
 	const struct product *p = j->p;
@@ -154,6 +192,10 @@ static void multiply_part(const struct multiply *j, size_t task)
 	t.a = j->a + (p->a_at ? p->a_at[matrix] : 0) + row * p->a_row;
 	t.b = b + col * p->k;
 	fetch_ahead(j, b, panel, row, &t);
+	if (p->store) {
+		multiply_narrow(j, &t, row, col, at);
+		return;
+	}
 	t.c = j->c + at;
 	t.ldc = p->ldc;
 	t.finish = &finish;

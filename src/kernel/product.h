@@ -7,6 +7,7 @@
 #define KERNEL_PRODUCT_H
 
 #include "kernel/fast.h"
+#include "kernel/strip.h"
 #include "modelfs/kernel.h"
 
 /* How `total` is dealt out to the fewest parts of at most `most`, evenly. */
@@ -43,7 +44,11 @@ struct product {
 	const size_t *a_at; /* where each A begins; NULL: at 0 */
 	size_t b_step;	    /* from one packed B to the next; 0: one for all */
 	struct finish finish;
+	/* NULL, or how numbers of C become the 16 bits that are at `stored`. */
+	strip_move *store;
+	uint16_t *stored;
 };
+/* c is left alone where p->store is set. */
 void product_run(const struct kernel *k, const struct product *p,
 		 const float *a, const float *packed, float *c);
 

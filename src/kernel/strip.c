@@ -60,7 +60,7 @@ static void run_step(const struct strip_step *s, const char *flow, size_t begin,
 
 static void run_strip(const struct job *j, size_t begin, size_t end)
 {
-	struct room rooms[2], stored;
+	struct room rooms[2];
 	const void *flow = NULL;
 
 	for (size_t i = 0; i < j->nsteps; i++) {
@@ -70,10 +70,10 @@ static void run_strip(const struct job *j, size_t begin, size_t end)
 		void *to = last && !s->store ? out : (void *)&rooms[i % 2];
 
 		run_step(s, flow, begin, end, to);
-		if (s->store)
-			s->store(to, last ? out : (void *)&stored, end - begin);
-		if (s->store && !last)
-			s->load(&stored, to, end - begin);
+		if (s->store && last)
+			s->store(to, out, end - begin);
+		else if (s->round)
+			s->round(to, to, end - begin);
 		flow = to;
 	}
 }

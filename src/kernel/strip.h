@@ -27,8 +27,11 @@ struct strip_step {
 	struct stride_plan plan;
 	struct strip_input in[STRIDE_IN_MAX];
 	size_t flow; /* the input that the step before makes; STRIP_ALONE */
-	/* What is stored of the result, and read again; NULL: as it is. */
-	strip_move *store, *load;
+	/*
+	 * How the result is stored; and what another step finds of it, from and
+	 * to the same place.  NULL: as it is.
+	 */
+	strip_move *store, *round;
 	size_t stored_size;
 };
 

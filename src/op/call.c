@@ -516,6 +516,30 @@ int op_alloc_as(struct op_call *c, size_t i, enum dtype t, enum dtype compute,
 	return alloc_pending(c, &p, dtype_size(compute), out, e);
 }
 
+int op_take_over(struct op_call *c, const void *wide, void **out,
+		 strip_move **store, struct err *e)
+{
+	struct pending **at, *p;
+	int rc;
+
+	*out = NULL;
+	if (!c->scratch)
+		return 0;
+	at = &c->scratch->pending;
+	while (*at && (*at)->data != wide)
+		at = &(*at)->next;
+	p = *at;
+	*store = p ? op_moves(p->dtype, p->compute).store : NULL;
+	if (!*store)
+		return 0;
+	rc = op_alloc(c, p->output, p->dtype, &p->shape, out, e);
+	if (rc < 0)
+		return rc;
+	*at = p->next;
+	free(p);
+	return 0;
+}
+
 int op_alloc_elems(struct op_call *c, size_t i, enum dtype t,
 		   const struct shape *s, void **out, struct err *e)
 {

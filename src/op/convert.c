@@ -7,6 +7,9 @@
  * stored.
  */
 #include "kernel/convert.h"
+
+#include <math.h>
+
 #include "kernel/fast.h"
 
 #include "op/impl.h"
@@ -112,15 +115,30 @@ static void store_bf16(const void *from, void *to, size_t n)
 	fast_get()->to_bfloat(from, to, n);
 }
 
-bool op_moves(enum dtype stored, enum dtype computed, strip_move **load,
-	      strip_move **store)
+static void round_to(enum rounding r, const float *from, float *to, size_t n)
 {
-	bool half = stored == DTYPE_F16 && computed == DTYPE_F32;
-	bool bfloat = stored == DTYPE_BF16 && computed == DTYPE_F32;
+	struct finish f = {.lo = -INFINITY, .hi = INFINITY, .round = r};
 
-	*load = half ? load_half : bfloat ? load_bf16 : NULL;
-	*store = half ? store_half : bfloat ? store_bf16 : NULL;
-	return half || bfloat;
+	fast_get()->finish(&f, from, to, n);
+}
+
+static void round_half(const void *from, void *to, size_t n)
+{
+	round_to(ROUND_FLOAT16, from, to, n);
+}
+
+static void round_bf16(const void *from, void *to, size_t n)
+{
+	round_to(ROUND_BFLOAT16, from, to, n);
+}
+
+struct op_moves op_moves(enum dtype stored, enum dtype computed)
+{
+	if (stored == DTYPE_F16 && computed == DTYPE_F32)
+		return (struct op_moves){load_half, store_half, round_half};
+	if (stored == DTYPE_BF16 && computed == DTYPE_F32)
+		return (struct op_moves){load_bf16, store_bf16, round_bf16};
+	return (struct op_moves){NULL};
 }
 
 /* Stored elements as numbers; p is a stage, or src itself where it can be. */

@@ -37,10 +37,13 @@ int op_convert(const struct kernel *k, enum dtype from, const void *src,
 
 /*
  * Types of 16 bits whose numbers are computed in float32: how n of them get
- * there and back.  False, and NULL, for all others.
+ * there and back, and what is left of a number that goes there and back.
+ * All NULL for other types.
  */
-bool op_moves(enum dtype stored, enum dtype computed, strip_move **load,
-	      strip_move **store);
+struct op_moves {
+	strip_move *load, *store, *round;
+};
+struct op_moves op_moves(enum dtype stored, enum dtype computed);
 
 /* EOPNOTSUPP with the node's name. */
 int op_unsupported(const struct op_call *c, struct err *e, const char *what);
@@ -105,6 +108,13 @@ int op_load_input(struct op_call *c, size_t i, const void **out,
 /* Like op_alloc_as, in what type t computes in. */
 int op_out_as(struct op_call *c, size_t i, enum dtype t, const struct shape *s,
 	      void **out, struct err *e);
+/*
+ * eval: where an output of 16 bits that op_alloc_as gave as float32 at `wide`
+ * will be, and how its numbers get there: the caller does what op_finish would
+ * have done.  *out is NULL when it is nothing of that kind.
+ */
+int op_take_over(struct op_call *c, const void *wide, void **out,
+		 strip_move **store, struct err *e);
 /* n elements of size bytes, checked. */
 int op_temp_array(struct op_call *c, uint64_t n, size_t size, void **out,
 		  struct err *e);

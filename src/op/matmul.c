@@ -171,6 +171,7 @@ static int run_packed(struct op_call *c, const struct gemm *g, size_t nb,
 				  .a_at = g->a_at,
 				  .finish = *finish};
 	const void *packed;
+	void *stored = NULL;
 	int rc;
 
 	p.size = pack_size(&p.one);
@@ -182,6 +183,9 @@ static int run_packed(struct op_call *c, const struct gemm *g, size_t nb,
 		     : -EFBIG;
 	if (rc == -EFBIG)
 		return panels_packed(c, g, nb, a, finish, out, e);
+	if (rc == 0)
+		rc = op_take_over(c, out, &stored, &product.store, e);
+	product.stored = stored;
 	if (rc == 0)
 		product_run(&c->env->kernel, &product, a, packed, out);
 	return rc;

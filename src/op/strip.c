@@ -29,12 +29,12 @@ static int take_input(struct op_call *c, size_t i, enum dtype t,
 		      struct strip_step *k, struct err *e)
 {
 	struct strip_input *in = &k->in[i];
-	strip_move *store;
 
 	k->plan.in_size[i] = dtype_size(t);
 	if (i == k->flow)
 		return 0;
-	if (op_moves(op_dtype(c, i), t, &in->load, &store))
+	in->load = op_moves(op_dtype(c, i), t).load;
+	if (in->load)
 		t = op_dtype(c, i);
 	in->size = dtype_size(t);
 	return op_data_as(c, i, t, &in->p, e);
@@ -78,7 +78,8 @@ static int add_step(struct chain *chain, struct op_call *c, size_t flow,
 	k->fn = s->fn;
 	k->arg = s->arg;
 	k->plan.out_size = dtype_size(s->gives);
-	op_moves(s->stored, s->gives, &k->load, &k->store);
+	k->store = op_moves(s->stored, s->gives).store;
+	k->round = op_moves(s->stored, s->gives).round;
 	k->stored_size = dtype_size(k->store ? s->stored : s->gives);
 	return rc;
 }

@@ -162,7 +162,13 @@ static void to_ints(const void *from, void *to, size_t n)
 		((int16_t *)to)[i] = (int16_t)lrintf(((const float *)from)[i]);
 }
 
-/* x * column + row, then (row - that), stored as short integers each time. */
+static void to_whole(const void *from, void *to, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		((float *)to)[i] = nearbyintf(((const float *)from)[i]);
+}
+
+/* row - (x / column + row), a short integer after each step. */
 TEST(strips)
 {
 	enum { ROWS = 37, COLS = 301, N = ROWS * COLS };
@@ -173,7 +179,7 @@ TEST(strips)
 	for (int i = 0; i < N; i++)
 		x[i] = (int16_t)(i * 31 % 1000 - 500);
 	for (int i = 0; i < ROWS; i++)
-		column[i] = (int16_t)(i % 7 - 3);
+		column[i] = (int16_t)(i % 4 + 1);
 	for (int i = 0; i < COLS; i++)
 		row[i] = (int16_t)(i * 3);
 	for (int i = 0; i < 3; i++) {
@@ -185,14 +191,14 @@ TEST(strips)
 				 .in_size = {4, 4},
 				 .out_size = 4},
 			.store = to_ints,
-			.load = from_ints,
+			.round = to_whole,
 			.stored_size = 2,
 		};
 		for (int k = 0; k < 2; k++)
 			s[i].in[k] = (struct strip_input){row, 2, from_ints};
 	}
 	s[0].flow = STRIP_ALONE;
-	s[0].fn = binary_find(BINARY_MUL, NUM_F32);
+	s[0].fn = binary_find(BINARY_DIV, NUM_F32);
 	s[1].fn = binary_find(BINARY_ADD, NUM_F32);
 	s[2].fn = binary_find(BINARY_SUB, NUM_F32);
 	s[0].in[0].p = x;
@@ -203,9 +209,11 @@ TEST(strips)
 	s[1].plan.step[1][1] = s[2].plan.step[0][1] = 1;
 	s[2].plan.step[1][1] = s[0].plan.step[1][0] = 1;
 	strip_run(&(struct kernel){0}, s, 3, N, out);
-	for (int i = 0; i < N; i++)
-		wrong += out[i] != row[i % COLS] - (x[i] * column[i / COLS] +
-						    row[i % COLS]);
+	for (int i = 0; i < N; i++) {
+		float part = (float)x[i] / (float)column[i / COLS];
+
+		wrong += out[i] != -(int)lrintf(part);
+	}
 	CHECK_INT(wrong, 0);
 }
 
