@@ -64,6 +64,7 @@
 	X(tf_complex)							       \
 	X(tf_control)							       \
 	X(tf_list)							       \
+	X(tf_list_read)						       \
 	X(tf_math)							       \
 	X(training)							       \
 	X(unary)							       \
