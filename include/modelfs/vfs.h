@@ -79,6 +79,8 @@ int vfs_stat(struct vfs *v, vfs_ino ino, bool may_wait,
 
 /* True when attributes and bytes of this object never change. */
 bool vfs_is_constant(struct vfs *v, vfs_ino ino);
+/* True when the attributes do not: of directories and links in runs, too. */
+bool vfs_has_constant_attr(struct vfs *v, vfs_ino ino);
 
 /* True when nothing can be written, and opening a file is never an error. */
 bool vfs_is_plain(struct vfs *v);

@@ -16,7 +16,7 @@
 
 double attr_timeout(struct vfs *v, vfs_ino ino)
 {
-	return vfs_is_constant(v, ino) ? FOREVER : 0;
+	return vfs_has_constant_attr(v, ino) ? FOREVER : 0;
 }
 
 int fill_entry(struct vfs *v, vfs_ino ino, bool may_wait,

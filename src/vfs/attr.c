@@ -177,6 +177,33 @@ bool vfs_is_constant(struct vfs *v, vfs_ino ino)
 
 /* ---- stat ---- */
 
+static bool is_dir(const struct place *p)
+{
+	switch (p->area) {
+	case AREA_MOUNTS:
+	case AREA_TOP:
+	case AREA_RUNS:
+	case AREA_RUN:
+	case AREA_PATCH:
+	case AREA_ITEMS:
+		return true;
+	default:
+		return p->area >= AREA_DIR && p->area < AREA_ENTRY;
+	}
+}
+
+bool vfs_has_constant_attr(struct vfs *v, vfs_ino ino)
+{
+	struct place p = place_of(v, ino);
+
+	if (!place_is_in_run(&p))
+		return true;
+	if (is_dir(&p))
+		return p.area != AREA_ITEMS;
+	return p.area >= AREA_ENTRY &&
+	       entry_is_link(&v->mounts[p.mount], place_tree(&p), p.id);
+}
+
 static nlink_t dir_links(struct vfs *v, const struct place *p)
 {
 	struct mount *m = &v->mounts[p->mount];
@@ -310,21 +337,6 @@ static int stat_file(struct vfs *v, vfs_ino ino, const struct place *p,
 		if (entry_is_link(m, place_tree(p), p->id))
 			return stat_link(v, ino, st, e);
 		return stat_text(v, ino, st, e);
-	}
-}
-
-static bool is_dir(const struct place *p)
-{
-	switch (p->area) {
-	case AREA_MOUNTS:
-	case AREA_TOP:
-	case AREA_RUNS:
-	case AREA_RUN:
-	case AREA_PATCH:
-	case AREA_ITEMS:
-		return true;
-	default:
-		return p->area >= AREA_DIR && p->area < AREA_ENTRY;
 	}
 }
 
