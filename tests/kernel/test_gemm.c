@@ -1,11 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /* Products of matrices against three loops, whatever is transposed. */
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "kernel/fast.h"
 #include "kernel/gemm.h"
 
 #include "../unit/check.h"
 #include "naive.h"
+
+/* A matrix of either type, from floats. */
+static void *as_type(enum num type, const float *x, size_t n)
+{
+	double *wide = calloc(n + 1, sizeof(*wide));
+	float *same = (float *)wide;
+
+	for (size_t i = 0; i < n; i++) {
+		if (type == NUM_F64)
+			wide[i] = (double)x[i];
+		else
+			same[i] = x[i];
+	}
+	return wide;
+}
 
 static double at(const float *m, size_t ld, bool trans, size_t i, size_t j)
 {
@@ -28,37 +46,50 @@ static void naive_gemm(const struct gemm *g, const float *a, const float *b,
 	}
 }
 
+/* Where beta is 0, C is not read: there may be anything. */
 static void check_one(const struct kernel *k, struct gemm *g)
 {
 	size_t n = g->m * g->n;
 	float *a = naive_floats(g->m * g->k, 1);
 	float *b = naive_floats(g->n * g->k, 2), *c = naive_floats(n, 3);
 	double *want = calloc(n + 1, sizeof(*want));
+	void *x, *y, *z;
 
 	g->lda = g->trans_a ? g->m : g->k;
 	g->ldb = g->trans_b ? g->k : g->n;
 	g->ldc = g->n;
 	naive_gemm(g, a, b, c, want);
-	gemm_run(k, g, a, b, c);
+	for (size_t i = 0; i < n && g->beta == 0; i++)
+		c[i] = NAN;
+	x = as_type(g->type, a, g->m * g->k);
+	y = as_type(g->type, b, g->n * g->k);
+	z = as_type(g->type, c, n);
+	gemm_run(k, g, x, y, z);
+	for (size_t i = 0; i < n; i++)
+		c[i] = g->type == NUM_F64 ? (float)((double *)z)[i]
+					  : ((float *)z)[i];
 	CHECK_INT(naive_differ(c, want, n, g->k), 0);
 	free(a);
 	free(b);
 	free(c);
 	free(want);
+	free(x);
+	free(y);
+	free(z);
 }
 
-TEST(shapes_and_transposes)
+static void check_sizes(const struct kernel *k, enum num type)
 {
 	static const size_t sizes[][3] = {
-		{1, 1, 1},    {1, 70, 33},  {70, 1, 33},   {5, 7, 0},
-		{64, 64, 64}, {3, 257, 19}, {130, 65, 40}, {33, 500, 9},
+		{1, 1, 1},     {1, 70, 33},   {70, 1, 33},   {5, 7, 0},
+		{64, 64, 64},  {3, 257, 19},  {130, 65, 40}, {33, 500, 9},
+		{2, 90, 2100}, {90, 3, 1500}, {60, 21, 513}, {1, 4100, 7},
+		{17, 49, 600},
 	};
-	struct pool *p = pool_new(2);
-	struct kernel k = {.pool = p};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		for (int how = 0; how < 8; how++) {
-			struct gemm g = {.type = NUM_F32,
+			struct gemm g = {.type = type,
 					 .m = sizes[i][0],
 					 .n = sizes[i][1],
 					 .k = sizes[i][2],
@@ -68,9 +99,26 @@ TEST(shapes_and_transposes)
 					 .trans_b = how & 2,
 					 .beta = how & 4 ? 2 : 0};
 
-			check_one(&k, &g);
+			check_one(k, &g);
 		}
 	}
+}
+
+/* With the loops for each processor that this one can be, and with BLAS. */
+TEST(shapes_and_transposes)
+{
+	static const char *const levels[] = {"portable", "avx2", "avx512"};
+	const char *own = fast_get()->name;
+	struct pool *p = pool_new(2);
+	struct kernel k = {.pool = p};
+
+	for (size_t i = 0; i < 3; i++) {
+		if (!fast_force(levels[i]))
+			continue;
+		check_sizes(&k, NUM_F32);
+		check_sizes(&k, NUM_F64);
+	}
+	CHECK(fast_force(own));
 	pool_free(p);
 }
 
