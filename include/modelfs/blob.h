@@ -101,10 +101,10 @@ int blob_strided(struct blob *base, size_t elem_size, const struct shape *shape,
 		 const int64_t *strides, uint64_t offset, struct blob **out,
 		 struct err *e);
 /*
- * The matrix that a strided view turns, all of it, so that its rows are the
- * view's columns; borrowed.  NULL for anything else.
+ * What a strided view of rows × cols elements turns: all of a matrix whose rows
+ * are the view's columns; borrowed.  NULL for anything else.
  */
-struct blob *blob_turned(struct blob *b);
+struct blob *blob_turned(struct blob *b, uint64_t rows, uint64_t cols);
 /*
  * A tensor of which n elements are stored, the others being zero.  values: n
  * elements; indices: int64, n into the flat tensor or, has_tuples, n times one

@@ -379,14 +379,15 @@ int blob_strided(struct blob *base, size_t elem_size, const struct shape *shape,
 	return 0;
 }
 
-struct blob *blob_turned(struct blob *b)
+struct blob *blob_turned(struct blob *b, uint64_t rows, uint64_t cols)
 {
 	const struct blob_strided *s = (const struct blob_strided *)b;
 
 	if (b->ops != &strided_ops && b->ops != &strided_slow_ops)
 		return NULL;
-	return s->rank == 2 && s->start == 0 && s->strides[0] == 1 &&
-			       (uint64_t)s->strides[1] == s->dims[0] &&
+	return s->rank == 2 && s->dims[0] == rows && s->dims[1] == cols &&
+			       s->start == 0 && s->strides[0] == 1 &&
+			       (uint64_t)s->strides[1] == rows &&
 			       s->from->size == b->size
 		       ? s->from
 		       : NULL;

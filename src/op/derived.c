@@ -176,7 +176,11 @@ static struct tensor turn_back(const struct tensor *t, struct blob *from)
 int derived_floats(const struct tensor *in, const struct derived_scales *s,
 		   struct tensor *out, struct err *e)
 {
-	struct blob *from = blob_turned(in->data);
+	const int64_t *d = in->shape.dims;
+	struct blob *from =
+		in->shape.rank == 2
+			? blob_turned(in->data, (uint64_t)d[0], (uint64_t)d[1])
+			: NULL;
 	uint64_t n, nbytes;
 	enum num num;
 
@@ -186,7 +190,7 @@ int derived_floats(const struct tensor *in, const struct derived_scales *s,
 	    dtype_info(in->dtype)->block_elems > PIECE / 2)
 		return err_set(e, EOPNOTSUPP, "no numbers");
 	/* What is turned stays the outermost: products look for it. */
-	if (from && in->shape.rank == 2) {
+	if (from) {
 		struct tensor back = turn_back(in, from), made;
 		struct derived_scales t = s ? *s : (struct derived_scales){0};
 		int rc;

@@ -12,47 +12,6 @@
 #define COLUMNS_MIN 4
 
 /* ---- reading columns of B ---- */
-struct reader {
-	struct op_call *c;
-	struct blob *data; /* borrowed */
-	enum dtype from, to;
-	size_t k, n;
-	bool by_rows;	  /* a column of B is a row of what is stored */
-	void *raw, *part; /* as stored, and as `to`; may be one */
-	void *turned;	  /* NULL, or `part` the other way round */
-};
-
-static int too_large(const struct op_call *c, struct err *e)
-{
-	return err_set(e, EFBIG, "node %s: input 1 does not fit into memory",
-		       c->node->name);
-}
-
-/* Rows of what is stored must begin with a byte, or a block, of their own. */
-static int open_reader(struct op_call *c, const struct gemm *g, enum dtype to,
-		       struct reader *r, struct err *e)
-{
-	const struct tensor *t = &c->in[1];
-	const struct dtype_info *info = dtype_info(t->dtype);
-	struct blob *stored = t->data ? blob_turned(t->data) : NULL;
-	bool by_rows = g->trans_b != (stored != NULL);
-	size_t cols = by_rows ? g->k : g->n;
-	enum num num;
-
-	if (!t->data || !op_num(op_compute_type(t->dtype), &num) ||
-	    cols % info->block_elems != 0 ||
-	    (!by_rows && COLUMNS_MIN % info->block_elems != 0))
-		return too_large(c, e);
-	*r = (struct reader){.c = c,
-			     .data = stored ? stored : t->data,
-			     .from = t->dtype,
-			     .to = to,
-			     .k = g->k,
-			     .n = g->n,
-			     .by_rows = by_rows};
-	return 0;
-}
-
 static uint64_t bytes_of(enum dtype t, size_t rows, size_t cols)
 {
 	uint64_t n = 0;
@@ -62,80 +21,87 @@ static uint64_t bytes_of(enum dtype t, size_t rows, size_t cols)
 	return n;
 }
 
-/* Room for `width` columns. */
-static int alloc_parts(struct reader *r, size_t width, struct err *e)
+static int too_large(const struct op_call *c, struct err *e)
 {
-	int rc = op_temp(r->c, bytes_of(r->to, r->k, width), &r->part, e);
-
-	r->raw = r->part;
-	if (rc == 0 && r->from != r->to)
-		rc = op_temp(r->c, bytes_of(r->from, r->k, width), &r->raw, e);
-	return rc;
+	return err_set(e, EFBIG, "node %s: input 1 does not fit into memory",
+		       c->node->name);
 }
 
-/* Columns [first, first + width) of matrix i. */
-static int read_columns(struct reader *r, size_t i, size_t first, size_t width,
-			struct err *e)
+/* Rows of what is stored must begin with a byte, or a block, of their own. */
+int panels_open(struct op_call *c, size_t k, size_t n, bool trans,
+		enum dtype to, struct panels *p, struct err *e)
 {
-	const struct kernel *k = &r->c->env->kernel;
-	size_t lines = r->by_rows ? 1 : r->k;
-	size_t line = r->by_rows ? width * r->k : width;
-	uint64_t at = (uint64_t)i * r->k * r->n +
-		      (uint64_t)first * (r->by_rows ? r->k : 1);
-	uint64_t nbytes = bytes_of(r->from, 1, line);
-	int rc = 0;
+	const struct tensor *t = &c->in[1];
+	const struct dtype_info *info = dtype_info(t->dtype);
+	struct blob *from =
+		t->data ? blob_turned(t->data, trans ? n : k, trans ? k : n)
+			: NULL;
+	bool by_rows = trans != (from != NULL);
+	enum num num;
 
-	for (size_t l = 0; l < lines && rc == 0; l++, at += r->n)
-		rc = blob_read_full(r->data, (char *)r->raw + l * nbytes,
-				    nbytes, bytes_of(r->from, 1, at), e);
-	if (rc == 0)
-		rc = op_check_stop(r->c, e);
-	if (rc == 0 && r->from != r->to &&
-	    op_convert(k, r->from, r->raw, r->to, r->part,
-		       (uint64_t)r->k * width, false) < 0)
-		rc = op_bad_dtype(r->c, 1, e);
-	return rc;
+	if (!t->data || !op_num(op_compute_type(t->dtype), &num) ||
+	    (by_rows ? k : n) % info->block_elems != 0 ||
+	    (!by_rows && COLUMNS_MIN % info->block_elems != 0))
+		return too_large(c, e);
+	*p = (struct panels){.c = c,
+			     .data = from ? from : t->data,
+			     .from = t->dtype,
+			     .to = to,
+			     .k = k,
+			     .n = n,
+			     .by_rows = by_rows};
+	return 0;
 }
 
-/* The columns that were read, as gemm_run wants them. */
-static const void *as_asked(struct reader *r, size_t width, bool trans)
+size_t panels_at_once(const struct panels *p, size_t unit, uint64_t extra)
 {
-	size_t rows = r->by_rows ? width : r->k;
-	size_t cols = r->by_rows ? r->k : width;
-	struct copy_plan p = {.rank = 2,
-			      .size = dtype_size(r->to),
-			      .dims = {cols, rows},
-			      .to = {(ptrdiff_t)rows, 1},
-			      .from = {1, (ptrdiff_t)cols}};
-
-	if (r->by_rows == trans)
-		return r->part;
-	copy_strided(&r->c->env->kernel, &p, r->part, r->turned);
-	return r->turned;
-}
-
-/* How many bytes a column takes; extra: beside what is read. */
-static uint64_t column_bytes(const struct reader *r, uint64_t extra)
-{
-	uint64_t n = bytes_of(r->to, r->k, 1) + extra;
-
-	return r->from == r->to ? n : n + bytes_of(r->from, r->k, 1);
-}
-
-/* How many times `unit` columns are taken at once, at least once. */
-static size_t units_at_once(const struct reader *r, size_t unit, uint64_t extra)
-{
-	struct op_env *env = r->c->env;
+	struct op_env *env = p->c->env;
 	uint64_t room =
 		env->room ? env->room(env, 2 * BYTES_MAX) / 2 : BYTES_MAX;
-	uint64_t n = room / (column_bytes(r, extra) * unit + 1);
+	uint64_t column = bytes_of(p->to, p->k, 1) + extra, n;
 
+	if (p->from != p->to)
+		column += bytes_of(p->from, p->k, 1);
+	n = room / (column * unit + 1);
 	return n > 0 ? n : 1;
+}
+
+int panels_alloc(struct panels *p, size_t width, struct err *e)
+{
+	int rc = op_temp(p->c, bytes_of(p->to, p->k, width), &p->part, e);
+
+	p->raw = p->part;
+	if (rc == 0 && p->from != p->to)
+		rc = op_temp(p->c, bytes_of(p->from, p->k, width), &p->raw, e);
+	return rc;
+}
+
+int panels_read(struct panels *p, size_t i, size_t first, size_t width,
+		struct err *e)
+{
+	const struct kernel *k = &p->c->env->kernel;
+	size_t lines = p->by_rows ? 1 : p->k;
+	size_t line = p->by_rows ? width * p->k : width;
+	uint64_t at = (uint64_t)i * p->k * p->n +
+		      (uint64_t)first * (p->by_rows ? p->k : 1);
+	uint64_t nbytes = bytes_of(p->from, 1, line);
+	int rc = 0;
+
+	for (size_t l = 0; l < lines && rc == 0; l++, at += p->n)
+		rc = blob_read_full(p->data, (char *)p->raw + l * nbytes,
+				    nbytes, bytes_of(p->from, 1, at), e);
+	if (rc == 0)
+		rc = op_check_stop(p->c, e);
+	if (rc == 0 && p->from != p->to &&
+	    op_convert(k, p->from, p->raw, p->to, p->part,
+		       (uint64_t)p->k * width, false) < 0)
+		rc = op_bad_dtype(p->c, 1, e);
+	return rc;
 }
 
 /* ---- packed ---- */
 struct packing {
-	struct reader r;
+	struct panels r;
 	struct pack pack;
 	struct product p;
 	float *packed;
@@ -155,7 +121,7 @@ static int multiply(struct packing *j, size_t i, const float *a,
 
 		width = count - panel < j->at_once ? count - panel : j->at_once;
 		width = product_panel(n, panel + width) - first;
-		rc = read_columns(&j->r, i, first, width, e);
+		rc = panels_read(&j->r, i, first, width, e);
 		if (rc < 0)
 			return rc;
 		j->p.n = j->pack.n = width;
@@ -173,12 +139,12 @@ static int open_packing(struct op_call *c, const struct gemm *g,
 			struct packing *j, struct err *e)
 {
 	size_t unit = product_panel(g->n, 1), width;
-	int rc = open_reader(c, g, DTYPE_F32, &j->r, e);
+	int rc = panels_open(c, g->k, g->n, g->trans_b, DTYPE_F32, &j->r, e);
 	void *p;
 
 	if (rc < 0)
 		return rc;
-	j->at_once = units_at_once(&j->r, unit, g->k * sizeof(float));
+	j->at_once = panels_at_once(&j->r, unit, g->k * sizeof(float));
 	if (j->at_once > product_panels(g->n))
 		j->at_once = product_panels(g->n);
 	width = j->at_once * unit;
@@ -189,7 +155,7 @@ static int open_packing(struct op_call *c, const struct gemm *g,
 				.a_row = g->lda,
 				.a_col = 1,
 				.batch = 1};
-	rc = alloc_parts(&j->r, width, e);
+	rc = panels_alloc(&j->r, width, e);
 	if (rc == 0)
 		rc = op_temp_array(c, pack_size(&j->pack), sizeof(float), &p,
 				   e);
@@ -222,36 +188,55 @@ int panels_packed(struct op_call *c, const struct gemm *g, size_t nb,
 }
 
 /* ---- as gemm_run does it ---- */
+/* The columns that were read, as gemm_run wants them; room: to turn them. */
+static const void *as_asked(struct panels *p, size_t width, bool trans,
+			    void *room)
+{
+	size_t rows = p->by_rows ? width : p->k;
+	size_t cols = p->by_rows ? p->k : width;
+	struct copy_plan turn = {.rank = 2,
+				 .size = dtype_size(p->to),
+				 .dims = {cols, rows},
+				 .to = {(ptrdiff_t)rows, 1},
+				 .from = {1, (ptrdiff_t)cols}};
+
+	if (p->by_rows == trans)
+		return p->part;
+	copy_strided(&p->c->env->kernel, &turn, p->part, room);
+	return room;
+}
+
 int panels_gemm(struct op_call *c, const struct gemm *g, enum dtype t,
 		const void *a, void *out, struct err *e)
 {
 	size_t columns = gemm_columns(g), step, size = num_size(g->type);
 	struct gemm some = *g;
-	struct reader r;
+	void *room = NULL;
+	struct panels r;
 	uint64_t extra;
 	int rc;
 
 	if (columns == 0 || g->batch != 1)
 		return too_large(c, e);
-	rc = open_reader(c, g, t, &r, e);
+	rc = panels_open(c, g->k, g->n, g->trans_b, t, &r, e);
 	if (rc < 0)
 		return rc;
 	extra = r.by_rows != g->trans_b ? bytes_of(t, g->k, 1) : 0;
-	step = columns * units_at_once(&r, columns, extra);
+	step = columns * panels_at_once(&r, columns, extra);
 	step = step < g->n ? step : g->n;
 	some.columns = columns;
 	some.b_at = NULL;
-	rc = alloc_parts(&r, step, e);
+	rc = panels_alloc(&r, step, e);
 	if (rc == 0 && extra > 0)
-		rc = op_temp(c, extra * step, &r.turned, e);
+		rc = op_temp(c, extra * step, &room, e);
 	for (size_t first = 0; first < g->n && rc == 0; first += step) {
 		some.n = g->n - first < step ? g->n - first : step;
 		some.ldb = g->trans_b ? g->k : some.n;
-		rc = read_columns(&r, 0, first, some.n, e);
+		rc = panels_read(&r, 0, first, some.n, e);
 		if (rc < 0)
 			return rc;
 		gemm_run(&c->env->kernel, &some, a,
-			 as_asked(&r, some.n, g->trans_b),
+			 as_asked(&r, some.n, g->trans_b, room),
 			 (char *)out + first * size);
 		rc = op_check_stop(c, e);
 	}
