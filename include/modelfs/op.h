@@ -296,10 +296,10 @@ int op_form(struct op_call *c, size_t i, enum dtype t, const struct op_form *f,
 
 /*
  * eval: whether there is memory for input i as type t and, beside it, a form of
- * so many bytes (0: none), or they are there.
+ * so many bytes (0: none), as far as they are not there, and so much more.
  */
 bool op_has_room(struct op_call *c, size_t i, enum dtype t,
-		 uint64_t form_nbytes);
+		 uint64_t form_nbytes, uint64_t more);
 
 /* EINTR when somebody asked to stop. */
 int op_check_stop(const struct op_call *c, struct err *e);

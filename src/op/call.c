@@ -322,19 +322,22 @@ static struct blob *find_form(struct op_call *c, size_t i, uint64_t nbytes)
 }
 
 bool op_has_room(struct op_call *c, size_t i, enum dtype t,
-		 uint64_t form_nbytes)
+		 uint64_t form_nbytes, uint64_t more)
 {
 	struct blob *form = form_nbytes ? find_form(c, i, form_nbytes) : NULL;
-	uint64_t need = form_nbytes, converted;
+	uint64_t need = more, converted;
+	bool fits;
 
-	blob_unref(form);
-	if (form || !c->env->room)
-		return true;
-	if (c->in[i].dtype != t && dtype_nbytes(t, op_nelems(c, i), &converted))
+	if (!form)
+		need += form_nbytes;
+	if (!form && c->in[i].dtype != t &&
+	    dtype_nbytes(t, op_nelems(c, i), &converted))
 		need += converted;
-	if (is_late(c, i))
+	if (!form && is_late(c, i))
 		need += c->in[i].data->size;
-	return need == 0 || c->env->room(c->env, need) >= need;
+	fits = need == 0 || !c->env->room || c->env->room(c->env, need) >= need;
+	blob_unref(form);
+	return fits;
 }
 
 int op_form(struct op_call *c, size_t i, enum dtype t, const struct op_form *f,

@@ -2,13 +2,7 @@
 /* conv - Conv and ConvTranspose. */
 #include "op/conv.h"
 
-#include <math.h>
-
-#include "kernel/conv_block.h"
-#include "kernel/conv_fast.h"
-#include "kernel/depth.h"
 #include "kernel/gemm.h"
-#include "kernel/winograd.h"
 #include "op/impl.h"
 #include "op/window.h"
 
@@ -131,7 +125,7 @@ static int infer_conv(struct op_call *c, struct err *e)
 	return rc;
 }
 
-static int check_bias(const struct op_call *c, size_t channels, struct err *e)
+int conv_check_bias(const struct op_call *c, size_t channels, struct err *e)
 {
 	if (op_has(c, 2) && op_nelems(c, 2) != channels)
 		return op_invalid(c, e, "a bias of %llu",
@@ -139,125 +133,7 @@ static int check_bias(const struct op_call *c, size_t channels, struct err *e)
 	return 0;
 }
 
-/* ---- float32 on vectors ---- */
-/* A way to convolve; form_size NULL: it takes the weights as they are. */
-struct conv_way {
-	bool (*has)(const struct conv *v);
-	size_t (*form_size)(const struct conv *v);
-	void (*form)(const struct kernel *k, const struct conv *v,
-		     const float *weights, float *form);
-	size_t (*scratch)(const struct kernel *k, const struct conv *v);
-	void (*run)(const struct kernel *k, const struct conv *v,
-		    const float *x, const float *weights,
-		    const struct finish *finish, float *y, float *scratch);
-	unsigned (*blocks)(const struct conv *v); /* op_blocks; NULL: none */
-};
-
-static unsigned depth_blocks(const struct conv *v)
-{
-	return depth_takes(v) ? OP_TAKES_BLOCKS | OP_MAKES_BLOCKS : 0;
-}
-
-static unsigned winograd_blocks(const struct conv *v)
-{
-	(void)v;
-	return OP_TAKES_BLOCKS | OP_MAKES_BLOCKS;
-}
-
-static unsigned dense_blocks(const struct conv *v)
-{
-	return OP_MAKES_BLOCKS | (conv_block_takes(v) ? OP_TAKES_BLOCKS : 0);
-}
-
-/* The first that has it; NULL: none. */
-static const struct conv_way *choose_way(const struct conv *v)
-{
-	static const struct conv_way ways[] = {
-		{depth_has, depth_form_size, depth_form, depth_scratch,
-		 depth_run, depth_blocks},
-		{winograd_has, winograd_form_size, winograd_form,
-		 winograd_scratch, winograd_run, winograd_blocks},
-		{conv_block_has, conv_block_form_size, conv_block_form,
-		 conv_block_scratch, conv_block_run, dense_blocks},
-		{conv_fast_has, NULL, NULL, conv_fast_scratch, conv_fast_run},
-	};
-
-	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
-		if (ways[i].has(v))
-			return &ways[i];
-	}
-	return NULL;
-}
-
-struct forming {
-	const struct conv *v;
-	const struct conv_way *way;
-	uint64_t nbytes;
-};
-
-static void fill_form(const struct kernel *k, const void *ctx, const void *in,
-		      void *out)
-{
-	const struct forming *f = ctx;
-
-	if (f->way->form)
-		f->way->form(k, f->v, in, out);
-	else
-		memcpy(out, in, f->nbytes);
-}
-
-static int get_weights(struct op_call *c, const struct conv *v,
-		       const struct conv_way *way, const float **out,
-		       struct err *e)
-{
-	struct forming f = {.v = v, .way = way};
-	struct op_form form = {.fill = fill_form, .ctx = &f};
-	const void *p;
-	int rc;
-
-	if (!way->form_size && c->in[1].dtype == DTYPE_F32)
-		return op_in_f32(c, 1, out, e);
-	/* What is no float32 yet shall not be converted in every call. */
-	f.nbytes = op_nelems(c, 1) * sizeof(float);
-	form.nbytes =
-		way->form_size ? way->form_size(v) * sizeof(float) : f.nbytes;
-	rc = op_form(c, 1, DTYPE_F32, &form, &p, e);
-	*out = p;
-	return rc;
-}
-
-static int run_fast(struct op_call *c, struct conv *v,
-		    const struct conv_way *way, const struct shape *out,
-		    struct err *e)
-{
-	const struct kernel *k = &c->env->kernel;
-	struct finish finish = {.lo = -INFINITY, .hi = INFINITY};
-	const float *x, *w;
-	void *y, *scratch;
-	int rc = check_bias(c, v->out_channels, e);
-
-	v->x_blocked = c->in[0].block > 0;
-	v->y_blocked = c->make_blocks;
-	if (rc == 0)
-		rc = op_in_f32(c, 0, &x, e);
-	if (rc == 0)
-		rc = get_weights(c, v, way, &w, e);
-	if (rc == 0)
-		rc = op_in_f32(c, 2, &finish.row_bias, e);
-	if (rc == 0)
-		rc = op_join(c, &finish, e);
-	if (rc == 0)
-		rc = v->y_blocked ? op_alloc_image(c, out, &y, e)
-				  : op_out_as(c, 0, c->in[0].dtype, out, &y, e);
-	if (rc == 0)
-		rc = op_temp_array(c, way->scratch(k, v), sizeof(float),
-				   &scratch, e);
-	if (rc < 0)
-		return rc;
-	way->run(k, v, x, w, &finish, y, scratch);
-	return 0;
-}
-
+/* ---- other types than float32, and shapes that are not worth it ---- */
 struct operands {
 	const void *x, *w, *bias;
 	void *y, *scratch;
@@ -268,7 +144,7 @@ static int get_operands(struct op_call *c, const struct conv *v,
 			struct operands *o, struct err *e)
 {
 	enum dtype t = op_compute_type(c->in[0].dtype);
-	int rc = check_bias(c, v->out_channels, e);
+	int rc = conv_check_bias(c, v->out_channels, e);
 
 	if (rc == 0 && !gemm_has(v->type))
 		return op_bad_dtype(c, 0, e);
@@ -286,16 +162,15 @@ static int get_operands(struct op_call *c, const struct conv *v,
 	return rc;
 }
 
-/* How the call will be done, from types and shapes; NULL: by none of these. */
-static const struct conv_way *ask_way(struct op_call *c, struct conv *v)
+/* How the call will be done, from types and shapes; false: in no such way. */
+static bool ask_way(struct op_call *c, struct conv *v)
 {
 	*v = (struct conv){.type = NUM_F32};
-	if (!op_is_short_float(c->in[0].dtype) ||
-	    !shape_is_known(op_shape(c, 0)) ||
-	    !shape_is_known(op_shape(c, 1)) ||
-	    conv_plan(c, op_shape(c, 0), op_shape(c, 1), v, NULL) < 0)
-		return NULL;
-	return choose_way(v);
+	return op_is_short_float(c->in[0].dtype) &&
+	       shape_is_known(op_shape(c, 0)) &&
+	       shape_is_known(op_shape(c, 1)) &&
+	       conv_plan(c, op_shape(c, 0), op_shape(c, 1), v, NULL) == 0 &&
+	       conv_has_way(v);
 }
 
 static unsigned leads_conv(struct op_call *c)
@@ -312,14 +187,12 @@ static unsigned leads_conv(struct op_call *c)
 static unsigned blocks_conv(struct op_call *c)
 {
 	struct conv v;
-	const struct conv_way *way = ask_way(c, &v);
 
-	return way && way->blocks ? way->blocks(&v) : 0;
+	return ask_way(c, &v) ? conv_way_blocks(&v) : 0;
 }
 
 static int eval_conv(struct op_call *c, struct err *e)
 {
-	const struct conv_way *way;
 	struct operands o;
 	struct shape s;
 	struct conv v;
@@ -333,9 +206,8 @@ static int eval_conv(struct op_call *c, struct err *e)
 		return rc;
 	if (!op_num(op_compute_type(c->in[0].dtype), &v.type))
 		return op_bad_dtype(c, 0, e);
-	way = choose_way(&v);
-	if (way)
-		return run_fast(c, &v, way, &s, e);
+	if (conv_has_way(&v))
+		return conv_run_way(c, &v, &s, e);
 	rc = get_operands(c, &v, &s, conv_scratch(&v), &o, e);
 	if (rc == 0)
 		conv_run(&c->env->kernel, &v, o.x, o.w, o.bias, o.y, o.scratch);

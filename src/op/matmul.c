@@ -178,7 +178,7 @@ static int run_packed(struct op_call *c, const struct gemm *g, size_t nb,
 	if (__builtin_mul_overflow(nb, p.size * sizeof(float), &form.nbytes))
 		return op_unsupported(c, e, "matrices of this size");
 	product.b_step = nb > 1 ? p.size : 0;
-	rc = op_has_room(c, 1, DTYPE_F32, form.nbytes)
+	rc = op_has_room(c, 1, DTYPE_F32, form.nbytes, 0)
 		     ? op_form(c, 1, DTYPE_F32, &form, &packed, e)
 		     : -EFBIG;
 	if (rc == -EFBIG)
@@ -196,7 +196,8 @@ static int run_plain(struct op_call *c, const struct gemm *g, enum dtype t,
 		     const void *a, void *out, struct err *e)
 {
 	const void *b;
-	int rc = op_has_room(c, 1, t, 0) ? op_data_as(c, 1, t, &b, e) : -EFBIG;
+	int rc = op_has_room(c, 1, t, 0, 0) ? op_data_as(c, 1, t, &b, e)
+					    : -EFBIG;
 
 	if (rc == -EFBIG)
 		return panels_gemm(c, g, t, a, out, e);

@@ -53,16 +53,17 @@ int panels_open(struct op_call *c, size_t k, size_t n, bool trans,
 	return 0;
 }
 
-size_t panels_at_once(const struct panels *p, size_t unit, uint64_t extra)
+size_t panels_at_once(const struct panels *p, size_t unit, uint64_t extra,
+		      uint64_t more)
 {
 	struct op_env *env = p->c->env;
-	uint64_t room =
-		env->room ? env->room(env, 2 * BYTES_MAX) / 2 : BYTES_MAX;
+	uint64_t most = 2 * BYTES_MAX + more;
+	uint64_t room = env->room ? env->room(env, most) : most;
 	uint64_t column = bytes_of(p->to, p->k, 1) + extra, n;
 
 	if (p->from != p->to)
 		column += bytes_of(p->from, p->k, 1);
-	n = room / (column * unit + 1);
+	n = room > more ? (room - more) / 2 / (column * unit + 1) : 0;
 	return n > 0 ? n : 1;
 }
 
@@ -144,7 +145,7 @@ static int open_packing(struct op_call *c, const struct gemm *g,
 
 	if (rc < 0)
 		return rc;
-	j->at_once = panels_at_once(&j->r, unit, g->k * sizeof(float));
+	j->at_once = panels_at_once(&j->r, unit, g->k * sizeof(float), 0);
 	if (j->at_once > product_panels(g->n))
 		j->at_once = product_panels(g->n);
 	width = j->at_once * unit;
@@ -222,7 +223,7 @@ int panels_gemm(struct op_call *c, const struct gemm *g, enum dtype t,
 	if (rc < 0)
 		return rc;
 	extra = r.by_rows != g->trans_b ? bytes_of(t, g->k, 1) : 0;
-	step = columns * panels_at_once(&r, columns, extra);
+	step = columns * panels_at_once(&r, columns, extra, 0);
 	step = step < g->n ? step : g->n;
 	some.columns = columns;
 	some.b_at = NULL;

@@ -36,10 +36,11 @@ struct panels {
 int panels_open(struct op_call *c, size_t k, size_t n, bool trans,
 		enum dtype to, struct panels *p, struct err *e);
 /*
- * For how many times `unit` columns there is memory, if they take `extra` bytes
- * each beside what is read; at least 1.
+ * For how many times `unit` columns there is memory, if each takes `extra`
+ * bytes beside what is read, and all of them `more`; at least 1.
  */
-size_t panels_at_once(const struct panels *p, size_t unit, uint64_t extra);
+size_t panels_at_once(const struct panels *p, size_t unit, uint64_t extra,
+		      uint64_t more);
 /* Room for so many columns. */
 int panels_alloc(struct panels *p, size_t width, struct err *e);
 /* Columns [first, first + width) of matrix i. */

@@ -150,6 +150,43 @@ def a_table_that_is_also_the_last_weight():
 
 
 @case(mount=False)
+def convolutions_at_every_level():
+    """Windows of every way there is, in a chain that adds and limits."""
+    cin, cout = 200, 250
+    for kernel, side, stride, dtype in [(3, 11, 1, F32), (3, 24, 1, F16),
+                                        (3, 9, 2, F32), (1, 12, 1, F32),
+                                        (5, 4, 1, F32), (3, 2, 1, F32)]:
+        keep = f32 if dtype == F32 else f16
+        at = {"pads": [kernel // 2] * 4}
+        data = model(
+            [node("Conv", ["x", "a", "b"], ["p"], name="first",
+                  strides=[stride] * 2, **at),
+             node("Relu", ["p"], ["r"]),
+             node("Conv", ["r", "c"], ["q"], name="second", **at),
+             node("Add", ["q", "r"], ["s"]),
+             node("Relu", ["s"], ["y"], name="last")],
+            [("x", dtype, ["N", cin, side, side])], ["y"],
+            [keep("a", random(cout, cin, kernel, kernel)),
+             keep("b", random(cout)),
+             keep("c", random(cout, cout, kernel, kernel))])
+        x = random(2, cin, side, side)
+        check(data, "10M" if side > 20 else "3M" if kernel > 1 else "1M",
+              x if dtype == F32 else x.astype("<f2"),
+              levels=("portable", "avx2", "avx512"))
+
+
+@case(mount=False)
+def a_matrix_that_is_turned_and_then_another():
+    w = random(700, 1200)
+    nodes = [node("Transpose", ["w"], ["t"], perm=[1, 0]),
+             node("Reshape", ["t", "shape"], ["r"]),
+             node("MatMul", ["x", "r"], ["y"])]
+    data = dense([f32("w", w), tensor("shape", I64, [2], [600, 1400])], nodes,
+                 600)
+    check(data, "2M", random(5, 600))
+
+
+@case(mount=False)
 def a_chain_of_layers():
     """12 MB of weights: none is kept for the next run, and none is missed."""
     n = 700
