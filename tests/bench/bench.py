@@ -26,7 +26,7 @@ import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "e2e"))
-from e2e import can_mount, mounted, run, tempdir, unmount  # noqa: E402
+from e2e import PROGRAM, can_mount, mounted, run, tempdir, unmount  # noqa: E402
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "golden"))
 import ggml  # noqa: E402
@@ -381,6 +381,29 @@ def largest_models(opts):
             print("%-42s %6.1f us" % (
                 "one directory of 256 experts",
                 1e6 * (time.perf_counter() - start) / len(names)))
+
+
+@case
+def memory(opts):
+    """Peak memory with weights of many times the budget."""
+    budget, width = 100, 8192
+    with tempdir() as tmp:
+        make_large.layers(tmp, opts.size, width)
+        np.save(tmp + "/x.npy", np.ones((16, width), "<f4"))
+        proc = subprocess.Popen(
+            [PROGRAM, "-m", "%dM" % budget, "--in",
+             "x=%s/x.npy" % tmp, "--cat", tmp + "/m.onnx", "run/cli/out/y"],
+            stdout=subprocess.DEVNULL)
+        start = time.perf_counter()
+        _, status, usage = os.wait4(proc.pid, 0)
+        taken = time.perf_counter() - start
+        assert status == 0, status
+        peak = usage.ru_maxrss / 1024
+        print("%-42s %6.2f   budget %d MiB, peak %.0f MiB, %.1f s"
+              "   target 0.75" % ("budget / peak memory, %.1f GiB of weights" %
+                                  (opts.size / 2**30), budget / peak, budget,
+                                  peak, taken))
+        sys.stdout.flush()
 
 
 @case

@@ -5,6 +5,7 @@ make_large - models as large as the largest there are, of holes.
 
     make_large.py folder DIR [SHARDS TENSORS]   163 shards, 91,000 tensors
     make_large.py gguf FILE [TENSORS TOKENS]    1,000 tensors, 128,000 tokens
+    make_large.py layers DIR [BYTES WIDTH]      m.onnx: products, 2 GiB of weights
 
 The data are holes: files of hundreds of gigabytes take a few megabytes.
 """
@@ -13,8 +14,10 @@ import os
 import struct
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                                "..", "golden"))
+for there in "golden", "e2e":
+    sys.path.insert(0, os.path.join(
+        os.path.dirname(os.path.abspath(__file__)), "..", there))
+import onnx_recipe as recipe  # noqa: E402
 
 
 def expert_names(n):
@@ -86,6 +89,31 @@ def gguf(path, ntensors=1000, ntokens=128000):
         f.truncate(len(head) + ntensors * size)
 
 
+def layers(path, size=2 << 30, width=8192):
+    """Products one after the other; their weights lie in a file beside it."""
+    os.makedirs(path, exist_ok=True)
+    nbytes = 4 * width * width
+    count = -(-size // nbytes)
+    nodes, weights = [], []
+    for i in range(count):
+        place = {"location": "weights", "offset": i * nbytes,
+                 "length": nbytes}
+        weights.append(
+            b"".join(recipe.number(1, d) for d in (width, width)) +
+            recipe.number(2, recipe.F32) + recipe.blob(8, "w%d" % i) +
+            b"".join(recipe.blob(13, recipe.blob(1, k) +
+                                 recipe.blob(2, str(v)))
+                     for k, v in place.items()) + recipe.number(14, 1))
+        nodes.append(recipe.node(
+            "MatMul", ["v%d" % i if i else "x", "w%d" % i],
+            ["v%d" % (i + 1) if i < count - 1 else "y"], name="n%d" % i))
+    with open(os.path.join(path, "m.onnx"), "wb") as f:
+        f.write(recipe.model(nodes, [("x", recipe.F32, ["N", width])], ["y"],
+                             weights))
+    with open(os.path.join(path, "weights"), "wb") as f:
+        f.truncate(count * nbytes)
+
+
 if __name__ == "__main__":
-    {"folder": folder, "gguf": gguf}[sys.argv[1]](
+    {"folder": folder, "gguf": gguf, "layers": layers}[sys.argv[1]](
         sys.argv[2], *map(int, sys.argv[3:]))

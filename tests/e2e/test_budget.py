@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Weights that are larger than the memory there is: the same bits."""
 import os
+import sys
 
 import numpy as np
 
-from e2e import case, main, run, same, short, tempdir
+from e2e import TOP, case, main, run, same, short, tempdir
 from onnx_recipe import F32, I64, model, node, tensor
+
+sys.path.insert(0, os.path.join(TOP, "tests", "golden"))
+import ggml  # noqa: E402
 
 F16, I8 = 10, 3
 AMPLE = "256M"
@@ -24,26 +28,26 @@ def f16(name, a):
     return tensor(name, F16, a.shape, a.astype("<f2").tobytes())
 
 
-def answer(path, budget, x, level=None):
-    """y for this x, as the bytes of .npy."""
+def compute(path, budget, x, level, names=("x", "y")):
     with tempdir() as tmp:
         np.save(tmp + "/x.npy", x)
         env = dict(os.environ, MODELFS_CPU=level) if level else None
-        r = run("-m", budget, "--in", "x=" + tmp + "/x.npy", "--cat", path,
-                "run/cli/out/y.npy", env=env)
-        assert r.returncode == 0, (budget, r.stderr)
-        return r.stdout
+        return run("-m", budget, "--in", "%s=%s/x.npy" % (names[0], tmp),
+                   "--cat", path, "run/cli/out/%s.npy" % names[1], env=env)
 
 
-def check(data, budget, *inputs, levels=(None,)):
+def check(data, budget, *inputs, levels=(None,), names=("x", "y")):
+    """The same file whatever the budget."""
     with tempdir() as tmp:
-        path = tmp + "/m.onnx"
+        path = tmp + "/model"
         with open(path, "wb") as f:
             f.write(data)
         for x in inputs:
             for level in levels:
-                same(short(answer(path, budget, x, level)),
-                     short(answer(path, AMPLE, x, level)),
+                few, many = (compute(path, b, x, level, names)
+                             for b in (budget, AMPLE))
+                same((few.returncode, few.stderr), (0, b""))
+                same(short(few.stdout), short(many.stdout),
                      "%s, %s" % (x.shape, level))
 
 
@@ -184,6 +188,55 @@ def a_matrix_that_is_turned_and_then_another():
     data = dense([f32("w", w), tensor("shape", I64, [2], [600, 1400])], nodes,
                  600)
     check(data, "2M", random(5, 600))
+
+
+def llama(d=256, hidden=512, tokens=3000):
+    """A model without a graph of its own, in blocks of 8 bits."""
+    rng = np.random.default_rng(8)
+    w = ggml.Writer()
+    w.key("general.architecture", ggml.STRING, "llama")
+    for name, v in {"block_count": 2, "attention.head_count": 8,
+                    "attention.head_count_kv": 2}.items():
+        w.key("llama." + name, ggml.U32, v)
+    w.key("llama.attention.layer_norm_rms_epsilon", ggml.F32, 1e-5)
+
+    def matrix(name, rows, cols):
+        blocks = rng.integers(0, 256, (rows * cols // 32, 34), "u1")
+        blocks[:, :2] = np.array([0.001], "<f2").view("u1")
+        w.tensor(name, ggml.TYPES["Q8_0"][0], (cols, rows), blocks.tobytes())
+
+    matrix("token_embd.weight", tokens, d)
+    matrix("output.weight", tokens, d)
+    w.array("output_norm.weight", np.ones(d, "f4"), "F32")
+    for i in range(2):
+        for norm in "attn_norm", "ffn_norm":
+            w.array("blk.%d.%s.weight" % (i, norm), np.ones(d, "f4"), "F32")
+        for name, rows, cols in [
+                ("attn_q", d, d), ("attn_k", d // 4, d), ("attn_v", d // 4, d),
+                ("attn_output", d, d), ("ffn_gate", hidden, d),
+                ("ffn_up", hidden, d), ("ffn_down", d, hidden)]:
+            matrix("blk.%d.%s.weight" % (i, name), rows, cols)
+    return w.bytes()
+
+
+@case(mount=False)
+def a_llama_in_blocks():
+    """The table alone would be 3 MB as floats."""
+    check(llama(), "800K", np.array([7], "<i8"),
+          np.array([5, 2999, 0, 17, 31, 8], "<i8"),
+          names=("tokens", "logits"))
+
+
+@case(mount=False)
+def an_activation_that_does_not_fit_is_named():
+    with tempdir() as tmp:
+        with open(tmp + "/model", "wb") as f:
+            f.write(llama())
+        r = compute(tmp + "/model", "50K", np.arange(40), None,
+                    ("tokens", "logits"))
+        same((r.returncode, r.stdout), (1, b""))
+        for word in b"node ", b" bytes; of the budget of 51200, ":
+            assert word in r.stderr, r.stderr
 
 
 @case(mount=False)
