@@ -244,6 +244,8 @@ struct fast {
 	 */
 	void (*from_half)(const uint16_t *x, float *y, size_t n);
 	void (*to_half)(const float *x, uint16_t *y, size_t n);
+	/* What 16 bits keep, as float32 again; y may be x. */
+	void (*round)(enum rounding r, const float *x, float *y, size_t n);
 	/* bfloat16, rounded in the same way; a NaN becomes a quiet one. */
 	void (*to_bfloat)(const float *x, uint16_t *y, size_t n);
 	/* step: 1, or 0 for one number that goes with all. */

@@ -159,6 +159,7 @@ const struct fast LEVEL = {
 	.from_half = run_from_half,
 	.to_half = run_to_half,
 #endif
+	.round = run_round,
 	.to_bfloat = run_to_bfloat,
 	.softmax = run_softmax,
 	.sum = run_sum,

@@ -175,6 +175,23 @@ static void run_to_half(const float *x, uint16_t *y, size_t n)
 }
 #endif
 
+static void run_round(enum rounding r, const float *x, float *y, size_t n)
+{
+	if (r == ROUND_FLOAT16) {
+		for (size_t i = 0; i < n; i += LANES)
+			store_part(y + i,
+				   round_vec(load_part(x + i, n - i),
+					     ROUND_FLOAT16),
+				   n - i);
+	} else if (r == ROUND_BFLOAT16) {
+		for (size_t i = 0; i < n; i += LANES)
+			store_part(y + i,
+				   round_vec(load_part(x + i, n - i),
+					     ROUND_BFLOAT16),
+				   n - i);
+	}
+}
+
 typedef uint16_t halves __attribute__((vector_size(LANES * 2)));
 
 INLINE halves to_bfloat(vec v)

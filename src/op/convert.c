@@ -7,9 +7,6 @@
  * stored.
  */
 #include "kernel/convert.h"
-
-#include <math.h>
-
 #include "kernel/fast.h"
 
 #include "op/impl.h"
@@ -115,21 +112,14 @@ static void store_bf16(const void *from, void *to, size_t n)
 	fast_get()->to_bfloat(from, to, n);
 }
 
-static void round_to(enum rounding r, const float *from, float *to, size_t n)
-{
-	struct finish f = {.lo = -INFINITY, .hi = INFINITY, .round = r};
-
-	fast_get()->finish(&f, from, to, n);
-}
-
 static void round_half(const void *from, void *to, size_t n)
 {
-	round_to(ROUND_FLOAT16, from, to, n);
+	fast_get()->round(ROUND_FLOAT16, from, to, n);
 }
 
 static void round_bf16(const void *from, void *to, size_t n)
 {
-	round_to(ROUND_BFLOAT16, from, to, n);
+	fast_get()->round(ROUND_BFLOAT16, from, to, n);
 }
 
 struct op_moves op_moves(enum dtype stored, enum dtype computed)

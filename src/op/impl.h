@@ -115,6 +115,18 @@ int op_out_as(struct op_call *c, size_t i, enum dtype t, const struct shape *s,
  */
 int op_take_over(struct op_call *c, const void *wide, void **out,
 		 strip_move **store, struct err *e);
+/*
+ * eval: rows of `in` numbers of input 0 become rows of `out` numbers of output
+ * 0, of the same type: fn does some of them, in float32.  Returns 1 where all
+ * are to be done at once: of a type that needs no widening, or long ones.
+ */
+struct op_rows {
+	size_t rows, in, out;
+	void (*fn)(const void *ctx, size_t rows, const float *in, float *out);
+	const void *ctx;
+};
+int op_rows(struct op_call *c, const struct shape *s, const struct op_rows *r,
+	    struct err *e);
 /* n elements of size bytes, checked. */
 int op_temp_array(struct op_call *c, uint64_t n, size_t size, void **out,
 		  struct err *e);

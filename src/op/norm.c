@@ -190,6 +190,36 @@ static int alloc_statistic(struct op_call *c, size_t i, enum num t,
 	return op_alloc_as(c, i, DTYPE_F32, norm_dtype(t), s, out, e);
 }
 
+static void norm_some(const void *ctx, size_t rows, const float *in, float *out)
+{
+	struct row_norm p = *(const struct row_norm *)ctx;
+
+	p.rows = rows;
+	norm_rows(&(struct kernel){0}, &p, in, out);
+}
+
+/* 1: not rows of 16-bit numbers, each with the same scale. */
+static int layer_short(struct op_call *c, const struct layer *l, struct err *e)
+{
+	const struct shape *s = l->shape;
+	struct row_norm p = {.type = l->type,
+			     .rows = shape_span(s, 0, l->axis),
+			     .n = shape_span(s, l->axis, s->rank),
+			     .epsilon = l->epsilon,
+			     .centred = l->centred};
+	struct op_rows rows = {p.rows, p.n, p.n, norm_some, &p};
+	int rc;
+
+	if (layer_type(c) != c->in[0].dtype || op_wants(c, 1) ||
+	    op_wants(c, 2) || op_nelems(c, l->scale) != p.n ||
+	    (op_has(c, l->bias) && op_nelems(c, l->bias) != p.n))
+		return 1;
+	rc = op_data_as(c, l->scale, norm_dtype(l->type), &p.scale, e);
+	if (rc == 0)
+		rc = op_data_as(c, l->bias, norm_dtype(l->type), &p.bias, e);
+	return rc < 0 ? rc : op_rows(c, s, &rows, e);
+}
+
 static int eval_layer(struct op_call *c, struct err *e)
 {
 	bool rms = c->op->arg;
@@ -207,7 +237,10 @@ static int eval_layer(struct op_call *c, struct err *e)
 	if (rc == 0)
 		rc = norm_type(c, &l.type, e);
 	if (rc == 0)
-		rc = op_in(c, 0, &l.type, &x, e);
+		rc = layer_short(c, &l, e);
+	if (rc <= 0)
+		return rc;
+	rc = op_in(c, 0, &l.type, &x, e);
 	if (rc == 0)
 		rc = op_alloc_as(c, 0, layer_type(c),
 				 op_compute_type(c->in[0].dtype), l.shape, &out,

@@ -130,6 +130,35 @@ static int infer_reduce(struct op_call *c, struct err *e)
 	return 0;
 }
 
+struct row_reduction {
+	enum reduce op;
+	struct reduce_plan p;
+};
+
+static void reduce_rows(const void *ctx, size_t rows, const float *in,
+			float *out)
+{
+	const struct row_reduction *r = ctx;
+	struct reduce_plan p = r->p;
+
+	p.outer = rows;
+	reduce_run(&(struct kernel){0}, r->op, &p, in, out);
+}
+
+/* 1: what is reduced are no rows of 16-bit numbers. */
+static int reduce_short(struct op_call *c, uint32_t mask, const struct shape *s,
+			struct err *e)
+{
+	struct row_reduction r = {(enum reduce)c->op->arg, {.type = NUM_F32}};
+	struct op_rows rows = {.out = 1, .fn = reduce_rows, .ctx = &r};
+
+	if (!in_a_row(op_shape(c, 0), mask, &r.p) || r.p.inner != 1)
+		return 1;
+	rows.rows = r.p.outer;
+	rows.in = r.p.dim;
+	return op_rows(c, s, &rows, e);
+}
+
 static int eval_reduce(struct op_call *c, struct err *e)
 {
 	const struct shape *in = op_shape(c, 0);
@@ -143,11 +172,15 @@ static int eval_reduce(struct op_call *c, struct err *e)
 
 	if (rc == 0)
 		rc = reduce_mask(c, in->rank, &mask, e);
-	if (rc == 0)
-		rc = op_in(c, 0, &t, &data, e);
 	if (rc < 0)
 		return rc;
 	s = c->out[0].shape;
+	rc = reduce_short(c, mask, &s, e);
+	if (rc <= 0)
+		return rc;
+	rc = op_in(c, 0, &t, &data, e);
+	if (rc < 0)
+		return rc;
 	rc = reduce_arrange(c, in, mask, t, &data, &p, e);
 	if (rc == 0)
 		rc = op_out_as(c, 0, c->in[0].dtype, &s, &out, e);

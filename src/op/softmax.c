@@ -5,44 +5,70 @@
 #include "op/impl.h"
 #include "op/reduce.h"
 
-static int eval_softmax(struct op_call *c, struct err *e)
+static int find_plan(struct op_call *c, struct softmax_plan *p, struct err *e)
 {
 	const struct shape *s = op_shape(c, 0);
 	bool flatten = c->op->since < 13;
-	struct softmax_plan p = {.kind = (enum softmax)c->op->arg};
-	struct reduce_plan axis_plan;
-	const void *in;
+	struct reduce_plan along;
 	int32_t axis;
-	void *out;
-	int rc = 0;
+	int rc;
 
-	if (s->rank == 0)
-		axis = -1;
-	else
-		rc = op_axis(c, op_attr_int(c, "axis", flatten ? 1 : -1),
-			     s->rank, &axis, e);
-	if (rc == 0 && !op_is_float(c->in[0].dtype))
+	*p = (struct softmax_plan){.kind = (enum softmax)c->op->arg,
+				   .outer = 1,
+				   .dim = 1,
+				   .inner = 1};
+	if (!op_num(op_compute_type(c->in[0].dtype), &p->type) ||
+	    !op_is_float(c->in[0].dtype))
 		return op_bad_dtype(c, 0, e);
-	if (rc == 0)
-		rc = op_in(c, 0, &p.type, &in, e);
-	if (rc == 0)
-		rc = op_out_as(c, 0, c->in[0].dtype, s, &out, e);
+	if (s->rank == 0)
+		return 0;
+	rc = op_axis(c, op_attr_int(c, "axis", flatten ? 1 : -1), s->rank,
+		     &axis, e);
 	if (rc < 0)
 		return rc;
-	if (axis < 0) {
-		p.outer = p.dim = p.inner = 1;
-	} else if (flatten) { /* all extents from the axis on together */
-		p.outer = shape_span(s, 0, axis);
-		p.dim = shape_span(s, axis, s->rank);
-		p.inner = 1;
-	} else {
-		axis_plan = reduce_axis(s, axis, p.type);
-		p.outer = axis_plan.outer;
-		p.dim = axis_plan.dim;
-		p.inner = axis_plan.inner;
+	if (flatten) { /* all extents from the axis on together */
+		p->outer = shape_span(s, 0, axis);
+		p->dim = shape_span(s, axis, s->rank);
+		return 0;
 	}
-	norm_softmax(&c->env->kernel, &p, in, out);
+	along = reduce_axis(s, axis, p->type);
+	p->outer = along.outer;
+	p->dim = along.dim;
+	p->inner = along.inner;
 	return 0;
+}
+
+static void softmax_rows(const void *ctx, size_t rows, const float *in,
+			 float *out)
+{
+	struct softmax_plan p = *(const struct softmax_plan *)ctx;
+
+	p.outer = rows;
+	norm_softmax(&(struct kernel){0}, &p, in, out);
+}
+
+static int eval_softmax(struct op_call *c, struct err *e)
+{
+	const struct shape *s = op_shape(c, 0);
+	struct softmax_plan p;
+	struct op_rows rows = {.fn = softmax_rows, .ctx = &p};
+	const void *in;
+	void *out;
+	int rc = find_plan(c, &p, e);
+
+	if (rc < 0)
+		return rc;
+	rows.rows = p.outer;
+	rows.in = rows.out = p.dim;
+	rc = p.inner == 1 ? op_rows(c, s, &rows, e) : 1;
+	if (rc <= 0)
+		return rc;
+	rc = op_in(c, 0, &p.type, &in, e);
+	if (rc == 0)
+		rc = op_out_as(c, 0, c->in[0].dtype, s, &out, e);
+	if (rc == 0)
+		norm_softmax(&c->env->kernel, &p, in, out);
+	return rc;
 }
 
 /* ---- Dropout: what it does when nothing is trained ---- */

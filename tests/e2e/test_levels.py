@@ -252,6 +252,55 @@ def levels_agree():
                 assert worst < 2e-5 * scale, (v, worst, scale)
 
 
+def single_nodes(tmp, dtype):
+    """Each output is one node's, all parameters as float16 has them."""
+    net = Net(dtype)
+    keep = net.keep
+    net.keep = lambda name, shape, data: keep(name, shape,
+                                              data.astype("<f2"))
+    row, rows = net.param(300), net.param(37, 1)
+    net.add("Softmax", "t")
+    net.add("Softmax", "t", axis=0)
+    net.add("LogSoftmax", "t")
+    net.add("ReduceMean", "t", axes=[-1])
+    net.add("ReduceMax", "t", axes=[-1], keepdims=0)
+    net.add("ReduceL2", "t", axes=[0])
+    net.add("ReduceLogSumExp", "t")
+    net.add("LayerNormalization", "t", row, net.param(300))
+    net.add("LayerNormalization", "t", row)
+    net.add("Sub", rows, "t")
+    net.add("Pow", "t", net.scalar(3.0))
+    net.add("Erf", "t")
+    net.add("Clip", "t", net.scalar(-0.5))
+    net.add("Where", net.bools(300), "t", row)
+    net.add("MatMul", "t", net.param(300, 130, scale=0.1))
+    net.add("MatMul", net.add("Reshape", "t", net.ints(3, 37, 100)),
+            net.param(3, 100, 20))
+    path = os.path.join(tmp, "single.onnx")
+    with open(path, "wb") as f:
+        f.write(model(net.nodes, [("t", dtype, [37, 300])], net.values,
+                      net.tensors, opset=17))
+    return path, net.values
+
+
+@case(mount=False)
+def float16_is_float32_rounded():
+    with tempdir() as tmp:
+        t = np.random.default_rng(7).standard_normal((37, 300)).astype("<f2")
+        outs = []
+        for level in LEVELS:
+            for dtype in F32, F16:
+                np.save(tmp + "/t", t.astype(STORED[dtype]))
+                path, values = single_nodes(tmp, dtype)
+                outs.append([np.frombuffer(subprocess.run(
+                    [PROGRAM, "--in", "t=%s/t.npy" % tmp, "--cat", path,
+                     "run/cli/values/" + v], check=True, capture_output=True,
+                    env=dict(os.environ, MODELFS_CPU=level)).stdout,
+                    STORED[dtype]) for v in values])
+            for v, wide, narrow in zip(values, *outs[-2:]):
+                assert (wide.astype("<f2") == narrow).all(), (level, v)
+
+
 def stored_narrow(tmp):
     """Weights that nodes widen, for images of any size."""
     net = Net()
