@@ -191,9 +191,8 @@ static int run_packed(struct op_call *c, const struct gemm *g, size_t nb,
 	return rc;
 }
 
-/* B is input 1, as type t. */
-static int run_plain(struct op_call *c, const struct gemm *g, enum dtype t,
-		     const void *a, void *out, struct err *e)
+int matmul_plain(struct op_call *c, const struct gemm *g, enum dtype t,
+		 const void *a, void *out, struct err *e)
 {
 	const void *b;
 	int rc = op_has_room(c, 1, t, 0, 0) ? op_data_as(c, 1, t, &b, e)
@@ -254,7 +253,7 @@ int matmul_run(struct op_call *c, const struct matmul *mm, void *out,
 	if (mm->b)
 		gemm_run(&c->env->kernel, &g, mm->a, mm->b, out);
 	else
-		rc = run_plain(c, &g, mm->b_type, mm->a, out, e);
+		rc = matmul_plain(c, &g, mm->b_type, mm->a, out, e);
 	if (rc < 0)
 		return rc;
 	if (mm->finish)
@@ -410,7 +409,7 @@ static int gemm_with_bias(struct op_call *c, enum dtype t, struct gemm *g,
 		g->beta = op_attr_float(c, "beta", 1);
 		rc = spread_bias(c, t, s, out, e);
 	}
-	return rc < 0 ? rc : run_plain(c, g, t, a, out, e);
+	return rc < 0 ? rc : matmul_plain(c, g, t, a, out, e);
 }
 
 static int eval_gemm(struct op_call *c, struct err *e)

@@ -7,6 +7,7 @@
 #include "modelfs/op.h"
 
 struct finish;
+struct gemm;
 
 struct matmul {
 	enum num type;
@@ -23,5 +24,8 @@ int matmul_shape(const struct op_call *c, const struct shape *a,
 /* out has room for the result of matmul_shape. */
 int matmul_run(struct op_call *c, const struct matmul *mm, void *out,
 	       struct err *e);
+/* gemm_run with input 1, as type t: all of it or, where it is large, parts. */
+int matmul_plain(struct op_call *c, const struct gemm *g, enum dtype t,
+		 const void *a, void *out, struct err *e);
 
 #endif

@@ -5,6 +5,7 @@
 #include "kernel/gemm.h"
 #include "op/attention.h"
 #include "op/impl.h"
+#include "op/matmul.h"
 #include "op/ms_attention.h"
 
 int ms_floats(struct op_call *c, uint64_t n, float **out, struct err *e)
@@ -215,7 +216,7 @@ static int project(struct op_call *c, float **out, struct err *e)
 {
 	const struct shape *x = op_shape(c, 0), *w = op_shape(c, 1);
 	struct gemm g = {.type = NUM_F32, .batch = 1, .alpha = 1, .beta = 1};
-	const float *in, *weights, *bias;
+	const float *in, *bias;
 	int rc = op_in_f32(c, 0, &in, e);
 
 	g.m = (size_t)(x->dims[0] * x->dims[1]);
@@ -226,8 +227,6 @@ static int project(struct op_call *c, float **out, struct err *e)
 	if (!gemm_fits(&g))
 		return op_unsupported(c, e, "matrices of this size");
 	if (rc == 0)
-		rc = op_in_f32(c, 1, &weights, e);
-	if (rc == 0)
 		rc = op_in_f32(c, 2, &bias, e);
 	if (rc == 0)
 		rc = ms_floats(c, (uint64_t)g.m * g.n, out, e);
@@ -235,8 +234,7 @@ static int project(struct op_call *c, float **out, struct err *e)
 		return rc;
 	for (size_t r = 0; r < g.m && bias; r++)
 		memcpy(*out + r * g.n, bias, g.n * sizeof(float));
-	gemm_run(&c->env->kernel, &g, in, weights, *out);
-	return 0;
+	return matmul_plain(c, &g, DTYPE_F32, in, *out, e);
 }
 
 /* Views into the projection, and how many rows the past has. */
@@ -575,8 +573,8 @@ static int eval_multi_head(struct op_call *c, struct err *e)
 }
 
 const struct op ops_ms_attention[] = {
-	{MICROSOFT, "Attention", 1, 2, 7, 1, 2, 0, 0, infer_attention,
-	 eval_attention},
+	{MICROSOFT, "Attention", 1, 2, 7, 1, 2, OP_LATE_INPUT_1, 0,
+	 infer_attention, eval_attention},
 	{MICROSOFT, "MultiHeadAttention", 1, 1, 10, 1, 4, 0, 0,
 	 infer_multi_head, eval_multi_head},
 	{0},

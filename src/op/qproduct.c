@@ -5,9 +5,11 @@
  * The integers are multiplied as float64, in which every sum of theirs is
  * exact, and which BLAS knows.
  */
+#include "kernel/gemm.h"
 #include "op/conv.h"
 #include "op/impl.h"
 #include "op/matmul.h"
+#include "op/panels.h"
 #include "op/quantize.h"
 
 /*
@@ -55,6 +57,74 @@ static int product_shape(struct op_call *c, size_t b, bool conv,
 		    : matmul_shape(c, op_shape(c, 0), op_shape(c, b), s, e);
 }
 
+/* ---- B a few columns at a time: sums are exact, however they are cut ---- */
+#define COLUMNS 64
+
+/* width columns, of those from `first` on, less their zero points. */
+static void centre(const struct panels *p, const double *zero, uint64_t nzero,
+		   size_t first, size_t width)
+{
+	double *v = p->part;
+
+	for (size_t i = 0; zero && i < p->k * width; i++) {
+		size_t col = p->by_rows ? i / p->k : i % width;
+
+		v[i] -= zero[nzero == 1 ? 0 : first + col];
+	}
+}
+
+/* True where input b is a matrix that takes more memory than there is. */
+static bool is_too_large(struct op_call *c, size_t b)
+{
+	uint64_t nbytes;
+
+	return b == 1 && op_shape(c, b)->rank == 2 &&
+	       !__builtin_mul_overflow(op_nelems(c, b), sizeof(double),
+				       &nbytes) &&
+	       !op_has_room(c, b, DTYPE_F64, 0, nbytes);
+}
+
+static int product_in_panels(struct op_call *c, const double *a, size_t zero,
+			     double *out, struct err *e)
+{
+	size_t k = (size_t)op_shape(c, 1)->dims[0];
+	size_t n = (size_t)op_shape(c, 1)->dims[1], step, width;
+	uint64_t nzero = op_nelems(c, zero);
+	struct gemm g = {.type = NUM_F64,
+			 .m = op_nelems(c, 0) / k,
+			 .k = k,
+			 .lda = k,
+			 .ldc = n,
+			 .batch = 1,
+			 .alpha = 1};
+	const void *z;
+	struct panels p;
+	int rc = op_data_as(c, zero, DTYPE_F64, &z, e);
+
+	if (rc == 0 && op_has(c, zero) && nzero != 1 && nzero != n)
+		return op_invalid(c, e, "zero points do not fit");
+	if (rc == 0)
+		rc = panels_open(c, k, n, false, DTYPE_F64, &p, e);
+	if (rc < 0)
+		return rc;
+	step = COLUMNS * panels_at_once(&p, COLUMNS, 0, 0);
+	step = step < n ? step : n;
+	rc = panels_alloc(&p, step, e);
+	g.trans_b = p.by_rows;
+	for (size_t first = 0; first < n && rc == 0; first += width) {
+		width = n - first < step ? n - first : step;
+		rc = panels_read(&p, 0, first, width, e);
+		if (rc < 0)
+			return rc;
+		centre(&p, op_has(c, zero) ? z : NULL, nzero, first, width);
+		g.n = width;
+		g.ldb = p.by_rows ? k : width;
+		gemm_run(&c->env->kernel, &g, a, p.part, out + first);
+		rc = op_check_stop(c, e);
+	}
+	return rc;
+}
+
 /* The product of inputs 0 and b, whose zero points are za and zb. */
 static int product(struct op_call *c, const size_t in[3] /* b, za, zb */,
 		   bool conv, void *out, struct err *e)
@@ -66,6 +136,8 @@ static int product(struct op_call *c, const size_t in[3] /* b, za, zb */,
 	void *scratch;
 	int rc = centred(c, 0, in[1], conv ? -1 : -2, &mm.a, e);
 
+	if (rc == 0 && !conv && is_too_large(c, in[0]))
+		return product_in_panels(c, mm.a, in[2], out, e);
 	if (rc == 0)
 		rc = centred(c, in[0], in[2], conv ? 0 : -1, &mm.b, e);
 	if (rc < 0 || !conv)
@@ -186,8 +258,8 @@ static int eval_qlinear(struct op_call *c, struct err *e)
 }
 
 const struct op ops_qproduct[] = {
-	{ONNX, "MatMulInteger", 10, 2, 4, 1, 1, 0, 0, infer_integer,
-	 eval_integer},
+	{ONNX, "MatMulInteger", 10, 2, 4, 1, 1, OP_LATE_INPUT_1, 0,
+	 infer_integer, eval_integer},
 	{ONNX, "ConvInteger", 10, 2, 4, 1, 1, 0, 1, infer_integer,
 	 eval_integer},
 	{ONNX, "QLinearMatMul", 10, 8, 8, 1, 1, 0, 0, infer_qlinear,

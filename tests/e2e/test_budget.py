@@ -11,7 +11,7 @@ from onnx_recipe import F32, I64, model, node, tensor
 sys.path.insert(0, os.path.join(TOP, "tests", "golden"))
 import ggml  # noqa: E402
 
-F16, I8 = 10, 3
+F16, U8, I8 = 10, 2, 3
 AMPLE = "256M"
 
 
@@ -188,6 +188,35 @@ def a_matrix_that_is_turned_and_then_another():
     data = dense([f32("w", w), tensor("shape", I64, [2], [600, 1400])], nodes,
                  600)
     check(data, "2M", random(5, 600))
+
+
+@case(mount=False)
+def integers():
+    """Their products take eight times the memory of the weights, and more."""
+    k, n = 300, 1500
+    rng = np.random.default_rng(4)
+    w = rng.integers(-128, 128, (k, n), "i1")
+    zero = tensor("z", I8, [n], rng.integers(-9, 9, n, "i1").tobytes())
+    for nodes, weight in [
+            ([], tensor("w", I8, [k, n], w.tobytes())),
+            ([node("Transpose", ["t"], ["w"], perm=[1, 0])],
+             tensor("t", I8, [n, k], w.T.tobytes()))]:
+        for zeros in [], ["", "z"]:
+            data = model(
+                nodes + [node("MatMulInteger", ["x", "w"] + zeros, ["y"])],
+                [("x", U8, ["N", k])], ["y"], [weight, zero])
+            check(data, "1500K", rng.integers(0, 255, (1, k), "u1"),
+                  rng.integers(0, 255, (9, k), "u1"))
+
+
+@case(mount=False)
+def projections_of_an_attention():
+    d = 400
+    data = model([node("Attention", ["x", "w", "b"], ["y"], num_heads=8,
+                       domain="com.microsoft")],
+                 [("x", F32, [1, "N", d])], ["y"],
+                 [f32("w", random(d, 3 * d)), f32("b", random(3 * d))])
+    check(data, "1500K", random(1, 40, d))
 
 
 def llama(d=256, hidden=512, tokens=3000):
