@@ -177,6 +177,7 @@ static void finish(struct demand *d, struct job *j, int rc, const struct err *e)
 		s->failure = malloc(sizeof(*s->failure));
 		if (s->failure)
 			*s->failure = *e;
+		r->lacks_known = false;
 	}
 	pthread_cond_broadcast(&r->en->changed);
 	pthread_mutex_unlock(&r->en->lock);
@@ -357,25 +358,6 @@ static int plan_and_run(struct demand *d, value_id v, struct tensor *out,
 		else if (rc < 0 && (rc != -EFBIG || !can_take_less(d)))
 			return rc;
 	}
-}
-
-int run_check(struct run *r, value_id v, struct err *e)
-{
-	struct plan *p;
-	int rc;
-
-	if (v >= r->g->nvalues)
-		return inner_check(r, v, e);
-	if (run_is_ready(r, v))
-		return 0;
-	rc = plan_new(r, &p, e);
-	if (rc < 0)
-		return rc;
-	pthread_mutex_lock(&r->en->lock);
-	rc = plan_make(p, v, e);
-	pthread_mutex_unlock(&r->en->lock);
-	plan_free(p);
-	return rc;
 }
 
 static bool take_without_plan(struct run *r, value_id v, struct tensor *out)

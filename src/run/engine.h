@@ -101,6 +101,12 @@ struct node_state {
 	struct err *failure; /* owned; NULL: none */
 };
 
+/* The first thing found that a node cannot be computed without. */
+struct lack {
+	enum { LACK_NOTHING, LACK_INPUT, LACK_NODE } kind;
+	uint32_t id; /* a value that nobody gave; a node that cannot run */
+};
+
 struct run {
 	atomic_uint refs;
 	struct engine *en;
@@ -111,6 +117,8 @@ struct run {
 	struct slot *slots;	  /* per value */
 	struct node_state *nodes; /* per node */
 	struct cached *inner;	  /* per value of subgraphs; NULL: none yet */
+	struct lack *lacks;	  /* per node: among its inputs; NULL: none */
+	bool lacks_known;
 	uint64_t generation;	  /* grows with every bind and patch */
 	uint64_t ncomputed;
 	unsigned nrunning; /* demands under way */
@@ -202,6 +210,12 @@ void infer_node(struct exec_env *env, const struct op *op, const struct node *n,
 int infer_graph(struct op_env *base, const struct op_call *c,
 		const struct graph *g, const struct tensor *in, size_t nin,
 		struct tensor *out, size_t nout, struct err *e);
+
+/* check.c */
+/* What is wrong with this node itself.  engine.lock held. */
+int check_node(const struct run *r, node_id i, struct err *e);
+/* As run_check, of all that a node reads. */
+int check_inputs(struct run *r, node_id i, struct err *e);
 
 /* plan.c */
 /* A value's data while a plan needs it. */

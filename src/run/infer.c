@@ -97,6 +97,7 @@ static void publish_type(struct run *r, value_id id, struct tensor *t,
 	struct slot *s = &r->slots[id];
 
 	pthread_mutex_lock(&r->en->lock);
+	r->lacks_known = false;
 	if (!s->is_given)
 		s->blocked = blocked;
 	if (!s->is_given && !s->value.t.data) {

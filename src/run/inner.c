@@ -248,14 +248,7 @@ uint64_t inner_version(const struct run *r, value_id id)
 
 int inner_check(struct run *r, value_id id, struct err *e)
 {
-	const struct node *n = &r->g->nodes[owner_of(r, id)];
-	uint32_t k;
-	int rc = 0;
-
-	for (k = 0; rc == 0 && k < n->nin; k++)
-		if (n->in[k] != NO_VALUE)
-			rc = run_check(r, n->in[k], e);
-	return rc;
+	return check_inputs(r, owner_of(r, id), e);
 }
 
 int inner_demand(struct run *r, value_id id, const atomic_bool *cancel,

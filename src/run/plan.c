@@ -218,20 +218,13 @@ static int want_node(struct search *s, node_id i, struct err *e)
 	struct run *r = s->plan->run;
 	const struct node *n = &r->g->nodes[i];
 	uint32_t k;
+	int rc;
 
 	if (s->wanted[i])
 		return 0;
-	if (r->nodes[i].failure) {
-		if (e)
-			*e = *r->nodes[i].failure;
-		return -r->nodes[i].failure->code;
-	}
-	if (!r->prog->ops[i])
-		return err_set(e, EOPNOTSUPP,
-			       "node %s: operator %s%s%s is not supported at "
-			       "opset %d",
-			       n->name, n->domain, *n->domain ? "." : "",
-			       n->type, n->opset);
+	rc = check_node(r, i, e);
+	if (rc < 0)
+		return rc;
 	s->wanted[i] = true;
 	for (k = 0; k < n->nin; k++)
 		if ((k != 1 || !take_form(s->plan, i)) &&

@@ -28,6 +28,7 @@ static void free_run(struct run *r)
 	inner_free(r);
 	pthread_mutex_destroy(&r->binding);
 	text_free(&r->log);
+	free(r->lacks);
 	free(r->slots);
 	free(r->nodes);
 	free(r);
@@ -178,6 +179,7 @@ static int replace(struct run *r, value_id v, struct tensor *t, struct err *e)
 	s->version++;
 	s->blocked = NO_NODE;
 	r->generation++;
+	r->lacks_known = false;
 	r->failure.code = 0;
 	r->note[0] = '\0';
 	if (t)
