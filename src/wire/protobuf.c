@@ -20,6 +20,13 @@
 
 #define LENGTH_BYTES 5
 
+/*
+ * What is one message may come in parts, which protobuf-c puts together one by
+ * one, copying all it has each time: at most so many bytes.  Hardly any writer
+ * makes parts.
+ */
+#define MERGED_MAX ((uint64_t)64 << 20)
+
 enum wire_type {
 	WIRE_VARINT = 0,
 	WIRE_FIXED64 = 1,
@@ -33,6 +40,7 @@ struct frame {
 	const ProtobufCMessageDescriptor *desc;
 	uint64_t end;	/* of the message, in the file */
 	size_t content; /* of its skeleton, behind the length */
+	unsigned nsingle; /* messages in it that are not repeated */
 };
 
 struct walk {
@@ -40,6 +48,7 @@ struct walk {
 	uint8_t *out;
 	size_t len, cap;
 	uint64_t unpacked; /* estimate of what protobuf-c will allocate */
+	uint64_t merged;   /* and of what it will copy, joining parts */
 	struct frame frames[PROTOBUF_DEPTH_MAX];
 	size_t depth;
 };
@@ -293,6 +302,7 @@ static int open_message(struct walk *w, const ProtobufCFieldDescriptor *f,
 			struct err *e)
 {
 	const ProtobufCMessageDescriptor *desc = f->descriptor;
+	struct frame *above = &w->frames[w->depth - 1];
 	uint64_t len;
 	int rc = read_length(w, &len, e);
 
@@ -300,6 +310,11 @@ static int open_message(struct walk *w, const ProtobufCFieldDescriptor *f,
 		return rc;
 	if (w->depth == PROTOBUF_DEPTH_MAX)
 		return fail(w, EINVAL, "messages nested too deep", e);
+	if (f->label != PROTOBUF_C_LABEL_REPEATED &&
+	    ++above->nsingle > above->desc->n_fields)
+		w->merged += w->len - above->content;
+	if (w->merged > MERGED_MAX)
+		return fail(w, EFBIG, "a message in too many parts", e);
 	rc = reserve(w, 20, e);
 	if (rc == 0)
 		rc = charge(w, desc->sizeof_message + 32, e);
