@@ -23,6 +23,13 @@ enum ref_kind { REF_NODES, REF_DOT, REF_OP, REF_ATTRS, REF_NODE, REF_PARAM };
 #define REF_ID(ref) ((ref) >> 3)
 #define REF_ID_MAX (UINT32_MAX >> 3)
 
+/*
+ * A file can give one long name and have it read a million times: once a text
+ * has this many bytes, the names in it are cut.
+ */
+#define LONG_TEXT (64u << 20)
+#define SHORT_NAME 255
+
 struct builder {
 	const struct graph *g;
 	struct tree *t;
@@ -217,10 +224,18 @@ int graph_entry_link(struct mount *m, const struct tree *t, uint32_t entry,
 
 /* ---- nodes.tsv and graph.dot ---- */
 
+/* How much of a name is written. */
+static size_t written_length(const struct text *out, const char *name)
+{
+	return strnlen(name, out->len < LONG_TEXT ? SIZE_MAX : SHORT_NAME);
+}
+
 /* Tabs and line ends would make more fields or lines of one. */
 static void add_field(struct text *out, const char *s)
 {
-	for (; *s; s++) {
+	const char *end = s + written_length(out, s);
+
+	for (; s < end; s++) {
 		if (*s == '\t')
 			text_add(out, "\\t");
 		else if (*s == '\n')
@@ -318,10 +333,10 @@ void write_nodes(struct mount *m, struct text *out)
 
 static void add_dot_name(struct text *out, char kind, const char *name)
 {
-	const char *p;
+	const char *p, *end = name + written_length(out, name);
 
 	text_printf(out, "\"%c:", kind);
-	for (p = name; *p; p++) {
+	for (p = name; p < end; p++) {
 		if (*p == '"' || *p == '\\')
 			text_add(out, "\\");
 		text_add_bytes(out, p, 1);

@@ -93,6 +93,7 @@ struct mount {
 	struct items *items; /* with the first item */
 	/* Entry of an object, its first name where it has several. */
 	uint32_t *param_entry; /* with TREE_MODEL */
+	uint32_t *input_entry; /* with TREE_IN: of each value */
 	uint32_t *value_entry; /* with TREE_ACT */
 	uint32_t *value_links; /* with TREE_ACT: names of a value */
 	uint32_t *module_dir;  /* with TREE_MODEL: module → directory */

@@ -328,15 +328,18 @@ static int name_entry(struct tree *t, struct entry *x, struct map *taken,
 	uint64_t k = 1;
 
 	if (is_taken(taken, kind, buf, len)) {
+		/* The name may be free, but not that of one of its views. */
 		bool is_known = map_get(taken, buf, len, &k);
+		const char *base =
+			is_known ? buf : arena_strndup(t->arena, buf, len);
 
 		do
 			n = len + (size_t)snprintf(buf + len, sizeof(buf) - len,
 						   "%%%llu",
 						   (unsigned long long)k++);
 		while (is_taken(taken, kind, buf, n));
-		if (is_known)
-			map_set(taken, buf, len, k);
+		if (!base || map_set(taken, base, len, k) < 0)
+			return err_nomem(e, len);
 	}
 	x->name = arena_strndup(t->arena, buf, n);
 	x->len = (uint32_t)n;

@@ -74,6 +74,11 @@ static int index_tree(struct mount *m, enum tree_id id, struct tree *t,
 		if (!m->param_entry)
 			return err_nomem(e, m->model->nparams);
 	}
+	if (id == TREE_IN && g) {
+		m->input_entry = index_refs(t, g->nall, NULL);
+		if (!m->input_entry)
+			return err_nomem(e, g->nall);
+	}
 	if (id == TREE_ACT && g) {
 		m->value_links =
 			calloc((size_t)g->nall + 1, sizeof(*m->value_links));
@@ -154,6 +159,7 @@ void mount_free(struct mount *m)
 	for (i = 0; i < sizeof(m->texts) / sizeof(m->texts[0]); i++)
 		blob_unref(m->texts[i]);
 	free(m->param_entry);
+	free(m->input_entry);
 	free(m->value_entry);
 	free(m->value_links);
 	free(m->is_container);
@@ -501,8 +507,7 @@ static int value_link(struct mount *m, uint32_t id, size_t view,
 	const struct value *val = id < g->nvalues ? &g->values[id] : NULL;
 	enum tree_id where = val && val->is_input ? TREE_IN : TREE_ACT;
 	const struct tree *t;
-	struct tree_hit hit;
-	uint64_t i;
+	uint32_t entry;
 	int rc;
 
 	if (val && val->param) {
@@ -513,14 +518,10 @@ static int value_link(struct mount *m, uint32_t id, size_t view,
 	if (rc < 0)
 		return rc;
 	text_printf(out, "%s/", tree_dirname(where));
-	hit.entry = where == TREE_ACT ? m->value_entry[id] : NO_ENTRY;
-	for (i = 0; where == TREE_IN && i < tree_nentries(t); i++)
-		if (tree_kind(t, (uint32_t)i) != ENTRY_DIR &&
-		    tree_ref(t, (uint32_t)i) == id)
-			hit.entry = (uint32_t)i;
-	if (hit.entry == NO_ENTRY)
+	entry = where == TREE_IN ? m->input_entry[id] : m->value_entry[id];
+	if (entry == NO_ENTRY)
 		return err_set(e, ENOENT, "no node makes value %u", id);
-	tree_path(t, hit.entry, out);
+	tree_path(t, entry, out);
 	text_add(out, views[view]->suffix);
 	return 0;
 }

@@ -10,8 +10,8 @@ import time
 
 from e2e import (case, fails_with, main, mounted, read, run, same, status,
                  tempdir, text, wait_until, write)
-from onnx_recipe import (BOOL, F32, I64, endless, graph, model, node,
-                         tensor)
+from onnx_recipe import (BOOL, F32, I64, blob, endless, graph, model, node,
+                         number, tensor)
 
 HUGE = 1 << 40
 
@@ -198,6 +198,52 @@ def a_branch_that_reads_much():
     with tempdir() as tmp:
         write(tmp + "/m.onnx", data)
         same(run("--ls", tmp + "/m.onnx", timeout=30).returncode, 0)
+
+
+def takes_no_longer(*args):
+    """What takes minutes when every element is compared with all others."""
+    return subprocess.run(args, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, timeout=30).stdout
+
+
+@case
+def many_inputs():
+    names = ["x%d" % i for i in range(30000)]
+    data = model([node("Sum", names, ["y"])],
+                 [(name, F32, [1]) for name in names], ["y"])
+    with run_of(data) as run:
+        links = takes_no_longer("find", run + "/values", "-name", "x*",
+                                "-printf", "%l\n").decode().split()
+        same(len(links), 4 * len(names))
+        assert "../in/x7.npy" in links, links[:9]
+
+
+@case(mount=False)
+def messages_in_many_parts():
+    """protobuf puts what is one message together from as many as there are."""
+    for parts, code in [(2, 0), (300000, 1)]:
+        dims = blob(2, blob(1, number(1, 1)))
+        data = (number(1, 8) +
+                blob(7, graph([node("Relu", ["x"], ["y"])], [], ["y"]) +
+                     blob(11, blob(1, "x") +
+                          blob(2, blob(1, number(1, F32) + dims * parts)))) +
+                blob(8, blob(1, "") + number(2, 17)))
+        with tempdir() as tmp:
+            write(tmp + "/m.onnx", data)
+            same(run("--ls", tmp + "/m.onnx", timeout=30).returncode, code)
+
+
+@case(mount=False)
+def a_long_name_that_is_read_often():
+    n = 20000
+    nodes = [node("Relu", ["x"], ["y"], name="n" * 300000)]
+    nodes += [node("Relu", ["y"], ["z%d" % i]) for i in range(n)]
+    with tempdir() as tmp:
+        write(tmp + "/m.onnx", model(nodes, [("x", F32, [1])], ["z0"]))
+        out = run("--cat", tmp + "/m.onnx", "graph/graph.dot",
+                  timeout=30).stdout
+    same(out.count(b" -> "), n + 1)
+    assert len(out) < 100 << 20, len(out)
 
 
 @case
