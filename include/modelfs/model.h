@@ -27,6 +27,12 @@ struct map;
 #define MODEL_OBJECTS_MAX 4000000u
 /* Nesting of modules. */
 #define MODEL_DEPTH_MAX 256
+/*
+ * Bytes of all full names that are longer than MODEL_NAME_LONG.  Where names
+ * nest, a file can give one part of them once and use it a million times.
+ */
+#define MODEL_NAMES_MAX (64u << 20)
+#define MODEL_NAME_LONG 256
 
 enum param_kind {
 	PARAM_PARAMETER,
@@ -100,6 +106,7 @@ struct model {
 	struct config_item **config_tail;
 	struct config_item **config_index; /* the same by number; once sealed */
 	uint32_t nconfig;
+	uint64_t long_names; /* bytes */
 	struct info_item *info;
 	struct map *index; /* (parent, name) → module; while building */
 	bool lenient;	   /* a bad tensor is listed and gives EIO */

@@ -255,6 +255,17 @@ static int check_data(struct model *m, struct tensor *t, struct err *e)
 	return t->data ? 0 : err_nomem(e, sizeof(struct blob));
 }
 
+/* Of many long names there is no file: one has been put before all others. */
+static int charge_name(struct model *m, const struct span *name, struct err *e)
+{
+	if (name->len > MODEL_NAME_LONG)
+		m->long_names += name->len;
+	return m->long_names > MODEL_NAMES_MAX
+		       ? err_set(e, EFBIG, "long names of more than %u MiB",
+				 MODEL_NAMES_MAX >> 20)
+		       : 0;
+}
+
 static int fill_param(struct model *m, struct param *p,
 		      const struct param_spec *spec, struct err *e)
 {
@@ -303,6 +314,9 @@ static int add_param(struct model *m, const struct param_spec *spec,
 		return rc;
 	if (spec->tensor.shape.rank < 0)
 		return err_set(e, EINVAL, "a parameter of unknown rank");
+	rc = charge_name(m, &spec->full_name, e);
+	if (rc < 0)
+		return rc;
 	p = arena_alloc(m->arena, sizeof(*p));
 	if (!p)
 		return err_nomem(e, sizeof(*p));
