@@ -71,6 +71,7 @@ struct program {
 	/* Constants that can be views are: they did not fit.  lock: engine. */
 	bool is_tight;
 	struct map *subplans; /* graph → struct subplan; lock: engine */
+	struct map *stored;   /* blob → parameter; NULL: not yet; lock: engine */
 	struct subplan *subplan_list;
 	struct program *next;
 };
@@ -174,6 +175,12 @@ int program_weight(struct engine *en, struct program *p,
 int program_weight_once(struct engine *en, struct program *p,
 			const struct param *param, struct tensor *out,
 			struct err *e);
+/*
+ * The bytes in memory of what is stored as these; keep: for others, too, where
+ * it is a parameter.
+ */
+int program_load(struct engine *en, struct program *p, struct blob *stored,
+		 bool keep, struct blob **out, struct err *e);
 /*
  * Node i's constant input in another form: a reference, or NULL; and where it
  * is kept.

@@ -13,6 +13,9 @@
 #include "modelfs/model.h"
 #include "run/frame.h"
 
+/* Bytes of a parameter that a subgraph loads when it wants them. */
+#define LATE_MIN (1u << 20)
+
 static int env_alloc(struct op_env *base, uint64_t nbytes, struct blob **out,
 		     void **data, struct err *e)
 {
@@ -31,37 +34,12 @@ static node_id node_of(const struct exec_env *env, const struct op_call *c)
 	return (node_id)(c->node - env->prog->model->graph->nodes);
 }
 
-/* A view, made as a whole. */
-static int load_view(struct engine *en, struct blob *view, struct blob **out,
-		     struct err *e)
-{
-	void *data;
-	int rc = engine_alloc(en, view->size, out, &data, e);
-
-	if (rc < 0)
-		return rc;
-	rc = blob_read_full(view, data, view->size, 0, e);
-	if (rc < 0)
-		blob_unref(*out);
-	return rc;
-}
-
 static int env_load(struct op_env *base, const struct op_call *c, size_t i,
 		    bool keep, struct blob **out, struct err *e)
 {
 	struct exec_env *env = (struct exec_env *)base;
-	const struct graph *g = env->prog->model->graph;
-	const struct param *param = g->values[c->node->in[i]].param;
-	struct tensor t;
-	int rc;
 
-	if (!param)
-		return load_view(env->en, c->in[i].data, out, e);
-	rc = (keep ? program_weight : program_weight_once)(env->en, env->prog,
-							   param, &t, e);
-	if (rc == 0)
-		*out = t.data;
-	return rc;
+	return program_load(env->en, env->prog, c->in[i].data, keep, out, e);
 }
 
 static struct blob *env_find_form(struct op_env *base, const struct op_call *c,
@@ -84,6 +62,22 @@ static void env_keep_form(struct op_env *base, const struct op_call *c,
 
 /* ---- subgraphs ---- */
 
+/* Worth waiting with until a node reads it. */
+static bool is_large(const struct param *p)
+{
+	struct extent x;
+
+	return p && p->data && p->data->size >= LATE_MIN &&
+	       !blob_bytes(p->data) && blob_is_extent(p->data, &x);
+}
+
+/* What is a large parameter still; all else is in memory. */
+static bool is_stored(const struct tensor *t)
+{
+	return t->data && t->data->size >= LATE_MIN && !blob_bytes(t->data) &&
+	       t->dtype < DTYPE_STRING;
+}
+
 /* Everything in the frame that no node of the subgraph makes. */
 static int fill_frame(struct frame *f, const struct tensor *in, size_t nin,
 		      struct err *e)
@@ -102,6 +96,10 @@ static int fill_frame(struct frame *f, const struct tensor *in, size_t nin,
 		if (v->captured != NO_VALUE) {
 			f->values[i] =
 				tensor_ref(&f->call->captures[v->capture]);
+		} else if (is_large(v->param)) {
+			struct tensor stored = param_tensor(v->param);
+
+			f->values[i] = tensor_ref(&stored);
 		} else if (v->param) {
 			rc = program_weight(f->env->en, f->env->prog, v->param,
 					    &f->values[i], e);
@@ -141,18 +139,46 @@ static struct tensor *gather(const struct frame *f, const struct node *node,
 	return t;
 }
 
+/* Parameters that node i's operator does not load itself; own: theirs. */
+static int load_inputs(struct frame *f, uint32_t i, struct tensor *in,
+		       struct tensor *own, struct err *e)
+{
+	const struct op *op = f->plan->ops[i];
+	uint32_t k;
+
+	for (k = 0; op && k < f->plan->graph->nodes[i].nin; k++) {
+		int rc;
+
+		if (!is_stored(&in[k]) ||
+		    (k == 1 && op->flags & OP_LATE_INPUT_1) ||
+		    (k == 0 && op->flags & OP_STORED_INPUT_0))
+			continue;
+		rc = program_load(f->env->en, f->env->prog, in[k].data, true,
+				  &own[k].data, e);
+		if (rc < 0)
+			return rc;
+		in[k].data = own[k].data;
+	}
+	return 0;
+}
+
 int frame_eval(struct frame *f, uint32_t i, struct err *e)
 {
 	const struct node *n = &f->plan->graph->nodes[i];
+	struct tensor *own = calloc((size_t)n->nin + 1, sizeof(*own));
 	struct tensor *in = gather(f, n, 0, n->nin);
 	struct tensor *captures = gather(f, n, n->nin, n->ncaptures);
 	struct tensor *out = calloc((size_t)n->nout + 1, sizeof(*out));
-	int rc = in && captures && out ? 0 : err_nomem(e, n->nin);
+	int rc = own && in && captures && out ? 0 : err_nomem(e, n->nin);
 	uint32_t j;
 
 	if (rc == 0)
+		rc = load_inputs(f, i, in, own, e);
+	if (rc == 0)
 		rc = exec_eval(f->env, f->plan->ops[i], n, in, captures, out,
 			       e);
+	for (j = 0; own && j < n->nin; j++)
+		tensor_drop(&own[j]);
 	/* A stored tensor that a node repeats (a Constant) is there already. */
 	for (j = 0; rc == 0 && j < n->nout; j++) {
 		if (n->out[j] != NO_VALUE && !f->values[n->out[j]].data)
@@ -160,9 +186,34 @@ int frame_eval(struct frame *f, uint32_t i, struct err *e)
 		else
 			tensor_drop(&out[j]);
 	}
+	free(own);
 	free(in);
 	free(captures);
 	free(out);
+	return rc;
+}
+
+/* Of outputs that are parameters, the bytes. */
+static int load_outputs(struct frame *f, struct tensor *out, size_t nout,
+			struct err *e)
+{
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < nout && rc == 0; i++) {
+		struct blob *loaded;
+
+		if (!is_stored(&out[i]))
+			continue;
+		rc = program_load(f->env->en, f->env->prog, out[i].data, true,
+				  &loaded, e);
+		if (rc < 0)
+			break;
+		blob_unref(out[i].data);
+		out[i].data = loaded;
+	}
+	for (i = 0; i < nout && rc < 0; i++)
+		tensor_drop(&out[i]);
 	return rc;
 }
 
@@ -187,7 +238,7 @@ static int take_outputs(struct frame *f, struct tensor *out, size_t nout,
 		}
 		out[i] = tensor_ref(t);
 	}
-	return 0;
+	return load_outputs(f, out, nout, e);
 }
 
 static int env_run_graph(struct op_env *base, const struct op_call *c,

@@ -173,7 +173,9 @@ int inputs_gather(struct demand *d, struct job *j, struct err *e)
 		if (mask && !(n->captures[k].readers & (mask - 1)))
 			tensor_drop(&j->captures[k]);
 		else
-			rc = load_value(d, n->captures[k].value, false,
+			/* Subgraphs load what they want when they want it. */
+			rc = load_value(d, n->captures[k].value,
+					is_large_range(d, n->captures[k].value),
 					&j->captures[k], e);
 	}
 	if (rc == 0)

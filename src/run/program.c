@@ -70,6 +70,7 @@ void program_free(struct program *p)
 	for (i = 0; p->forms && i < p->nnodes; i++)
 		blob_unref(p->forms[i].t.data);
 	map_free(p->subplans);
+	map_free(p->stored);
 	free(p->forms);
 	free(p->followers);
 	free(p->weights);
@@ -183,6 +184,62 @@ int program_weight(struct engine *en, struct program *p,
 	pthread_mutex_unlock(&en->lock);
 	*out = t;
 	return 0;
+}
+
+/* engine.lock held.  Of each of them the first parameter. */
+static struct map *map_stored(const struct model *m)
+{
+	struct map *map = map_new();
+	uint32_t i;
+
+	for (i = 0; map && i < m->nparams; i++) {
+		struct blob *const *data = &m->params[i]->data;
+
+		if (*data && map_add(map, data, sizeof(*data), i) == -ENOMEM) {
+			map_free(map);
+			map = NULL;
+		}
+	}
+	return map;
+}
+
+/* The parameter that is stored as these bytes; NULL: none. */
+static const struct param *find_stored(struct engine *en, struct program *p,
+				       struct blob *stored)
+{
+	bool found;
+	uint64_t i;
+
+	pthread_mutex_lock(&en->lock);
+	if (!p->stored)
+		p->stored = map_stored(p->model);
+	found = p->stored && map_get(p->stored, &stored, sizeof(stored), &i);
+	pthread_mutex_unlock(&en->lock);
+	return found ? p->model->params[i] : NULL;
+}
+
+int program_load(struct engine *en, struct program *p, struct blob *stored,
+		 bool keep, struct blob **out, struct err *e)
+{
+	const struct param *param = find_stored(en, p, stored);
+	struct tensor t;
+	void *data;
+	int rc;
+
+	if (param) {
+		rc = keep ? program_weight(en, p, param, &t, e)
+			  : program_weight_once(en, p, param, &t, e);
+		if (rc == 0)
+			*out = t.data;
+		return rc;
+	}
+	rc = engine_alloc(en, stored->size, out, &data, e);
+	if (rc < 0)
+		return rc;
+	rc = blob_read_full(stored, data, stored->size, 0, e);
+	if (rc < 0)
+		blob_unref(*out);
+	return rc;
 }
 
 struct blob *program_find_form(struct engine *en, struct program *p, node_id i)

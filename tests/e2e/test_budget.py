@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from e2e import TOP, case, main, run, same, short, tempdir
-from onnx_recipe import F32, I64, model, node, tensor
+from onnx_recipe import BOOL, F32, I64, graph, model, node, tensor
 
 sys.path.insert(0, os.path.join(TOP, "tests", "golden"))
 import ggml  # noqa: E402
@@ -207,6 +207,42 @@ def integers():
                 [("x", U8, ["N", k])], ["y"], [weight, zero])
             check(data, "1500K", rng.integers(0, 255, (1, k), "u1"),
                   rng.integers(0, 255, (9, k), "u1"))
+
+
+@case(mount=False)
+def branches_and_loops():
+    """Four weights of 1.4 MB in either branch, and one in a loop."""
+    n = 600
+    weights = [f32("w%d" % i, random(n, n) + np.float32(i / 1e3))
+               for i in range(4)]
+
+    def branch(order, body=()):
+        names = ["x"] + ["%s%d" % (order[0], i) for i in order]
+        return graph([node("MatMul", [names[i], "w%d" % w], [names[i + 1]],
+                           name="%s%d" % (order, i))
+                      for i, w in enumerate(order)], outputs=[names[-1]],
+                     tensors=body)
+
+    body = graph([node("MatMul", ["v", "w0"], ["m"], name="m"),
+                  node("Add", ["m", "inner"], ["u"], name="u"),
+                  node("Identity", ["go"], ["on"], name="on")],
+                 [("i", I64, []), ("go", BOOL, []), ("v", F32, ["N", n])],
+                 ["on", "u"], [f32("inner", random(1, n))])
+    data = model(
+        [node("ReduceSum", ["x"], ["sum"], keepdims=0),
+         node("Greater", ["sum", "null"], ["cond"]),
+         node("If", ["cond"], ["b"], then_branch=branch([0, 1, 2, 3]),
+              else_branch=branch([3, 2, 1, 0])),
+         node("Loop", ["three", "", "b"], ["l"], body=body),
+         node("If", ["cond"], ["t"], name="pick",
+              then_branch=graph([], outputs=["w1"]),
+              else_branch=graph([], outputs=["w2"])),
+         node("MatMul", ["l", "t"], ["y"], name="last")],
+        [("x", F32, ["N", n])], ["y"],
+        weights + [tensor("null", F32, [], [0.0]),
+                   tensor("three", I64, [], [3])], opset=13)
+    x = np.abs(random(6, n))
+    check(data, "2200K", x, -x)
 
 
 @case(mount=False)
