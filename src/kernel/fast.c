@@ -47,6 +47,7 @@ void finish_settle(struct finish *f)
 		return;
 	f->lo = lo;
 	f->hi = hi;
+	f->least = least * q->scale;
 	f->shift = ROUNDER - (q->zero - f->from.zero);
 	f->is_settled = true;
 }

@@ -47,6 +47,7 @@ struct finish {
 	/* Of finish_settle: what is within lo and hi is within integers. */
 	bool is_settled;
 	float shift;
+	float least; /* what the least integer stands for: so does a NaN */
 };
 
 /*

@@ -13,6 +13,12 @@ INLINE vec limit(vec x, vec lo, vec hi)
 	return LESSER(hi, GREATER(lo, x));
 }
 
+/* A NaN becomes the least. */
+INLINE vec saturate(vec x, vec lo, vec hi)
+{
+	return LESSER(GREATER(x, lo), hi);
+}
+
 /* ---- what 16 bits keep ---- */
 typedef uint32_t bits __attribute__((vector_size(LANES * 4), may_alias));
 
@@ -86,7 +92,7 @@ INLINE vec quantize_vec(const struct quantum *q, vec v)
 	else
 		v = v / splat(q->scale);
 	v = NEAREST(v) + splat(q->zero);
-	return limit(v, splat(q->lo), splat(q->hi));
+	return saturate(v, splat(q->lo), splat(q->hi));
 }
 
 INLINE vec dequantize_vec(const struct quantum *q, vec v)
@@ -138,9 +144,10 @@ INLINE vec rounded(vec v, const struct finish *f, const unsigned parts)
 	return parts & FINISH_ROUND ? round_vec(v, f->round) : v;
 }
 
-/* The same as the next one where f is settled; v is within its limits. */
+/* The same as the next one where f is settled; v is within its limits, or NaN. */
 INLINE vec requantise_small(const struct finish *f, vec v)
 {
+	v = GREATER(v, splat(f->least));
 	return (quotient(&f->to, v) + ROUNDER - splat(f->shift)) *
 	       splat(f->from.scale);
 }

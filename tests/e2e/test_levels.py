@@ -237,6 +237,32 @@ def the_same_bits_in_any_order_through_integers():
 
 
 @case(mount=False)
+def a_nan_through_integers():
+    """It is the least integer, in a group of nodes as in one alone."""
+    with tempdir() as tmp:
+        net = Net(F32, True)
+        y = net.conv(net.conv("x", 3, 24, 1), 24, 40, 3, act="Clip")
+        alone = net.conv(y, 40, 40, 1, act="HardSwish")
+        path = os.path.join(tmp, "net.onnx")
+        with open(path, "wb") as f:
+            f.write(model(net.nodes, [("x", F32, [1, 3, 20, 20]),
+                                      ("t", F32, [1])], [alone], net.tensors,
+                          opset=14))
+        x = net.rng.standard_normal((1, 3, 20, 20)).astype("f4")
+        x[0, 1, 7, 3] = np.nan
+        np.save(tmp + "/x", x)
+        np.save(tmp + "/t", np.zeros(1, "f4"))
+        integers = [v for v, n in zip(net.values, net.nodes)
+                    if b"DequantizeLinear" in n]
+        assert len(integers) == 3
+        for level in LEVELS:
+            by_groups = read(tmp, path, integers[::-1], level, 1)
+            one_by_one = read(tmp, path, net.values + integers[::-1], level, 1)
+            assert one_by_one.endswith(by_groups), level
+            assert np.isfinite(np.frombuffer(by_groups, "<f4")).all(), level
+
+
+@case(mount=False)
 def levels_agree():
     with tempdir() as tmp:
         path, values, _ = make(tmp)
