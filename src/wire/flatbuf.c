@@ -16,6 +16,13 @@ static void fail(struct flatbuf *f, int code, uint64_t pos, const char *what)
 	f->bad = true;
 }
 
+static uint64_t most_copied(uint64_t size)
+{
+	if (size > FLATBUF_COPIED_MAX / FLATBUF_COPIES_MAX)
+		return FLATBUF_COPIED_MAX;
+	return FLATBUF_COPIED_MIN + size * FLATBUF_COPIES_MAX;
+}
+
 struct flatbuf *flatbuf_new(struct source *src)
 {
 	struct flatbuf *f = calloc(1, sizeof(*f));
@@ -23,6 +30,7 @@ struct flatbuf *flatbuf_new(struct source *src)
 	if (f) {
 		f->src = src;
 		f->size = source_size(src);
+		f->copied_max = most_copied(f->size);
 	}
 	return f;
 }
@@ -97,7 +105,7 @@ static int64_t extend(uint64_t v, size_t width)
 bool flatbuf_charge(struct flatbuf *f, uint64_t len)
 {
 	f->copied += len < FLATBUF_COPIED_MAX ? len : FLATBUF_COPIED_MAX;
-	if (f->copied > FLATBUF_COPIED_MAX)
+	if (f->copied > f->copied_max)
 		fail(f, EFBIG, 0, "too much metadata");
 	return !f->bad;
 }

@@ -20,13 +20,18 @@ struct source;
 
 #define FLATBUF_PAGE 4096
 #define FLATBUF_PAGES 64
-/* Bytes of strings and numbers that one file may make us copy. */
+/*
+ * Bytes of strings and numbers that one file may make us copy: so many, and
+ * more for a larger file, as what is in it once may be named many times.
+ */
+#define FLATBUF_COPIED_MIN ((uint64_t)16 << 20)
 #define FLATBUF_COPIED_MAX ((uint64_t)256 << 20)
+#define FLATBUF_COPIES_MAX 16
 
 struct flatbuf {
 	struct source *src; /* borrowed */
 	uint64_t size;
-	uint64_t copied;
+	uint64_t copied, copied_max;
 	bool bad;
 	struct err err;			 /* why, when bad */
 	uint64_t page_at[FLATBUF_PAGES]; /* offset + 1; 0: empty */

@@ -23,6 +23,13 @@
 #define MAGIC UINT64_C(0xdb4775248b80fb57)
 #define TRAILER_SIZE 5 /* compression, checksum */
 
+/*
+ * Bytes of all keys.  Each shares its beginning with the one before, so that a
+ * few bytes of the file can stand for a long key.
+ */
+#define KEYS_MIN ((uint64_t)64 << 20)
+#define KEYS_PER_BYTE 16
+
 enum compression { COMPRESSION_NONE, COMPRESSION_SNAPPY };
 
 struct handle {
@@ -49,6 +56,7 @@ struct walk {
 struct table {
 	struct source *file;
 	uint64_t next;	     /* the next block may not start before this */
+	uint64_t key_bytes;  /* of all entries so far */
 	struct walk entries; /* its key goes on from block to block */
 	sstable_fn fn;
 	void *ctx;
@@ -225,6 +233,15 @@ static int next_entry(struct walk *w, struct err *e)
 	return 0;
 }
 
+static int charge_key(struct table *t, size_t len, struct err *e)
+{
+	t->key_bytes += len;
+	if (t->key_bytes < KEYS_MIN ||
+	    t->key_bytes / KEYS_PER_BYTE < source_size(t->file))
+		return 0;
+	return err_set(e, EFBIG, "the keys are too long for the file");
+}
+
 static int give_entries(struct table *t, const struct block *b, struct err *e)
 {
 	struct walk *w = &t->entries;
@@ -234,6 +251,8 @@ static int give_entries(struct table *t, const struct block *b, struct err *e)
 		struct sstable_entry entry;
 
 		rc = next_entry(w, e);
+		if (rc == 0)
+			rc = charge_key(t, w->key_len, e);
 		if (rc < 0)
 			return rc;
 		entry = (struct sstable_entry){

@@ -166,9 +166,10 @@ static int make_prefix(struct onnx *o, struct onnx_scope *s, struct err *e)
 	uint64_t used = 0;
 
 	o->name_bytes += len;
-	if (o->name_bytes > ONNX_NAMES_MAX)
+	if (o->name_bytes > (uint64_t)o->nodes_max * ONNX_NAME_BYTES)
 		return err_set(e, EFBIG,
-			       "more than 256 MiB of names in functions");
+			       "more than %u bytes of names in functions",
+			       o->nodes_max * ONNX_NAME_BYTES);
 	text = malloc(len + 32);
 	if (!text)
 		return err_nomem(e, len);
@@ -247,8 +248,8 @@ int onnx_inline(struct onnx *o, struct graph *g, struct onnx_scope *s,
 	int rc;
 
 	/* A call costs something even where the body is empty. */
-	if (++o->nnodes > ONNX_NODES_MAX)
-		rc = err_set(e, EFBIG, "more than %u nodes", ONNX_NODES_MAX);
+	if (++o->nnodes > o->nodes_max)
+		rc = err_set(e, EFBIG, "more than %u nodes", o->nodes_max);
 	else if (!inner.names)
 		rc = err_nomem(e, 0);
 	else

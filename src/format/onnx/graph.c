@@ -31,9 +31,10 @@ int onnx_prefix(struct onnx *o, const struct span *prefix,
 	char *p;
 
 	o->name_bytes += len;
-	if (o->name_bytes > ONNX_NAMES_MAX)
+	if (o->name_bytes > (uint64_t)o->nodes_max * ONNX_NAME_BYTES)
 		return err_set(e, EFBIG,
-			       "more than 256 MiB of names in functions");
+			       "more than %u bytes of names in functions",
+			       o->nodes_max * ONNX_NAME_BYTES);
 	p = arena_alloc(o->m->arena, len + 1);
 	if (!p)
 		return err_nomem(e, len);
@@ -298,8 +299,8 @@ int onnx_add_node(struct onnx *o, struct graph *g, struct onnx_scope *s,
 
 	if (fn)
 		return onnx_inline(o, g, s, n, fn, e);
-	if (++o->nnodes > ONNX_NODES_MAX)
-		return err_set(e, EFBIG, "more than %u nodes", ONNX_NODES_MAX);
+	if (++o->nnodes > o->nodes_max)
+		return err_set(e, EFBIG, "more than %u nodes", o->nodes_max);
 	rc = make_node(o, g, s, n, &id, e);
 	if (rc == 0)
 		rc = fill_node(o, g, s, n, id, e);

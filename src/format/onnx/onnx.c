@@ -223,10 +223,18 @@ static int build(struct onnx *o, struct err *e)
 	return rc == 0 ? add_info(o, e) : rc;
 }
 
+static uint32_t most_nodes(uint64_t file_size)
+{
+	uint64_t n = ONNX_NODES_MIN + file_size / 8;
+
+	return n < ONNX_NODES_MAX ? (uint32_t)n : ONNX_NODES_MAX;
+}
+
 static int read(const struct input *in, struct model *m, struct err *e)
 {
 	struct onnx o = {
 		.m = m,
+		.nodes_max = most_nodes(source_size(in->file)),
 		.files = {.src = in->file, .in = in, .lenient = m->lenient},
 		.taken = map_new(),
 	};

@@ -32,10 +32,14 @@ struct map;
 struct source;
 struct text;
 
-/* Nodes of one model, functions inlined (THREATS O8). */
+/*
+ * Nodes of one model, functions inlined (THREATS O8): so many for a file of
+ * any size, and one more for every 8 bytes, which none takes less than.
+ */
+#define ONNX_NODES_MIN 50000u
 #define ONNX_NODES_MAX 1000000u
-/* Of the names that calls of functions make longer. */
-#define ONNX_NAMES_MAX ((uint64_t)256 << 20)
+/* Bytes, for each of them, of the names that calls of functions make longer. */
+#define ONNX_NAME_BYTES 256u
 /* Calls within calls. */
 #define ONNX_CALL_DEPTH_MAX 32
 
@@ -73,6 +77,7 @@ struct onnx {
 	struct onnx_place *places;
 	size_t nplaces, cap_places;
 	uint32_t nnodes;	/* of all graphs */
+	uint32_t nodes_max;	/* of them */
 	uint64_t name_bytes;	/* of names in functions */
 	struct module *beneath; /* where tensors of the present subgraph go */
 };

@@ -11,6 +11,7 @@
 
 struct tf_budget {
 	uint64_t nodes; /* those of functions once for each call */
+	uint64_t nodes_max;
 	uint64_t name_bytes;
 	uint64_t walked; /* steps back from Merges */
 };
@@ -56,8 +57,8 @@ struct tf_call {
 	uint32_t nin, nout;
 };
 
-/* Of all names together, which calls make longer. */
-#define TF_NAMES_MAX ((uint64_t)256 << 20)
+/* Bytes of names for each node there may be; calls make them longer. */
+#define TF_NAME_BYTES 256u
 /* Outputs of one node. */
 #define TF_OUTPUTS_MAX 65536
 

@@ -76,7 +76,7 @@ static int make_prefix(struct tf_body *b, struct span before, struct span name,
 		     : tf_copy(b->t, (struct span){text.p, text.len}, out, e);
 	b->budget->name_bytes += text.len;
 	text_free(&text);
-	if (rc == 0 && b->budget->name_bytes > TF_NAMES_MAX)
+	if (rc == 0 && b->budget->name_bytes > b->budget->nodes_max * TF_NAME_BYTES)
 		rc = err_set(e, EFBIG, "names are too long");
 	return rc;
 }

@@ -130,7 +130,7 @@ static int join_name(struct tf_body *b, struct span prefix, struct span name,
 	if (!p)
 		return err_nomem(e, prefix.len + name.len);
 	b->budget->name_bytes += prefix.len + name.len;
-	if (b->budget->name_bytes > TF_NAMES_MAX)
+	if (b->budget->name_bytes > b->budget->nodes_max * TF_NAME_BYTES)
 		return err_set(e, EFBIG, "names are too long");
 	memcpy(p, prefix.p, prefix.len);
 	memcpy(p + prefix.len, name.p, name.len);
@@ -307,8 +307,9 @@ int tf_add_body(struct tf_body *b, const ProtobufCBinaryData *const *outs,
 
 	/* One for the call, so that empty functions are not for nothing. */
 	b->budget->nodes += b->n + 1;
-	if (b->budget->nodes > TF_NODES_MAX)
-		return err_set(e, EFBIG, "more than %u nodes", TF_NODES_MAX);
+	if (b->budget->nodes > b->budget->nodes_max)
+		return err_set(e, EFBIG, "more than %llu nodes",
+			       (unsigned long long)b->budget->nodes_max);
 	b->index = map_new();
 	b->slots = calloc(b->n + 1, sizeof(*b->slots));
 	if (!b->index || !b->slots)
@@ -456,6 +457,17 @@ int tf_graph_names(struct tf *t, const Tf__Graph *g, struct err *e)
 	return rc;
 }
 
+static uint64_t most_nodes(const Tf__Graph *g)
+{
+	const Tf__Library *l = g->library;
+	uint64_t n = g->n_node;
+
+	for (size_t i = 0; l && i < l->n_function; i++)
+		n += l->function[i]->n_node_def;
+	n = TF_NODES_MIN + n * TF_COPIES_MAX;
+	return n < TF_NODES_MAX ? n : TF_NODES_MAX;
+}
+
 int tf_graph(struct tf *t, const Tf__Graph *g, Tf__SignatureEntry **sigs,
 	     size_t nsigs, struct err *e)
 {
@@ -463,7 +475,7 @@ int tf_graph(struct tf *t, const Tf__Graph *g, Tf__SignatureEntry **sigs,
 	size_t nins = collect(sigs, nsigs, false, NULL);
 	const ProtobufCBinaryData **outs =
 		calloc(nouts + nins + 1, sizeof(*outs));
-	struct tf_budget budget = {0};
+	struct tf_budget budget = {.nodes_max = most_nodes(g)};
 	struct tf_body b = {
 		.t = t,
 		.nodes = g->node,

@@ -44,8 +44,13 @@ struct json;
 struct map;
 struct source;
 
-/* Nodes of one model, functions inlined. */
+/*
+ * Nodes of one model, functions inlined: so many for any file, and more for
+ * each that is written in it.
+ */
+#define TF_NODES_MIN 50000u
 #define TF_NODES_MAX 1000000u
+#define TF_COPIES_MAX 16u
 /* Calls within calls. */
 #define TF_CALL_DEPTH_MAX 32
 
