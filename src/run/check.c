@@ -23,7 +23,8 @@ int check_node(const struct run *r, node_id i, struct err *e)
 	if (r->prog->ops[i])
 		return 0;
 	return err_set(e, EOPNOTSUPP,
-		       "node %s: operator %s%s%s is not supported at opset %d",
+		       "node %.200s: operator %s%s%s is not supported at "
+		       "opset %d",
 		       n->name, n->domain, *n->domain ? "." : "", n->type,
 		       n->opset);
 }
@@ -82,7 +83,7 @@ static int report(const struct run *r, struct lack l, struct err *e)
 	if (l.kind == LACK_NODE)
 		return check_node(r, l.id, e);
 	if (l.kind == LACK_INPUT)
-		return err_set(e, ENODATA, "input %s is missing",
+		return err_set(e, ENODATA, "input %.200s is missing",
 			       r->g->values[l.id].name);
 	return 0;
 }

@@ -293,7 +293,8 @@ static int check_blocked(struct run *r, value_id v, struct err *e)
 		return 0;
 	n = &r->g->nodes[b];
 	return err_set(e, EOPNOTSUPP,
-		       "node %s: operator %s%s%s is not supported at opset %d",
+		       "node %.200s: operator %s%s%s is not supported at "
+		       "opset %d",
 		       n->name, n->domain, *n->domain ? "." : "", n->type,
 		       n->opset);
 }
