@@ -68,6 +68,20 @@ static void repeat_piece(struct mutant *m)
 	replace(m, mutant_pick(m, m->len + 1), 0, piece, len);
 }
 
+/* One piece as often as there is room: what is done for each shows. */
+static void repeat_often(struct mutant *m)
+{
+	uint8_t piece[256];
+	size_t at = mutant_pick(m, m->len);
+	size_t len = pick_len(m, m->len - at);
+
+	if (len > sizeof(piece))
+		return;
+	memcpy(piece, m->data + at, len);
+	while (m->len + len <= m->cap)
+		replace(m, at, 0, piece, len);
+}
+
 static void swap_pieces(struct mutant *m)
 {
 	uint8_t piece[256];
@@ -263,6 +277,8 @@ void mutate(struct mutant *m, const uint8_t *other, size_t nother)
 		splice(m, other, nother);
 	else if (nother && which == 1)
 		insert_other(m, other, nother);
+	else if (m->len && which == 2 && mutant_pick(m, 4) == 0)
+		repeat_often(m);
 	while (n-- > 0)
 		change(m);
 }
