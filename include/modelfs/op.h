@@ -142,6 +142,11 @@ struct op_env {
 	 */
 	uint64_t (*room)(struct op_env *env, uint64_t enough);
 	/*
+	 * Optional.  True when this node was computed before: what it makes of a
+	 * weight is worth keeping.
+	 */
+	bool (*is_again)(struct op_env *env, const struct op_call *c);
+	/*
 	 * Optional.  The bytes of an input that is not in memory yet; keep: for
 	 * later calls as well.  The caller owns a reference.
 	 */
@@ -294,6 +299,11 @@ struct op_form {
 int op_form(struct op_call *c, size_t i, enum dtype t, const struct op_form *f,
 	    const void **out, struct err *e);
 
+/*
+ * eval: whether a form of so many bytes is there or shall be made: for the first
+ * time, a large one takes longer than reading the input piece by piece.
+ */
+bool op_keeps_form(struct op_call *c, size_t i, uint64_t nbytes);
 /*
  * eval: whether there is memory for input i as type t and, beside it, a form of
  * so many bytes (0: none), as far as they are not there, and so much more.

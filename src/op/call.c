@@ -13,6 +13,8 @@
 #include "kernel/block.h"
 #include "op/impl.h"
 
+/* Bytes of a form whose memory takes longer to get than to fill. */
+#define FORM_LARGE (1u << 20)
 /* Product of the other extents of a tensor without elements. */
 #define HOLLOW_MAX ((uint64_t)1 << 31)
 /* While inferring, nothing is worth more than this. */
@@ -319,6 +321,18 @@ static struct blob *find_form(struct op_call *c, size_t i, uint64_t nbytes)
 		return b;
 	blob_unref(b);
 	return NULL;
+}
+
+bool op_keeps_form(struct op_call *c, size_t i, uint64_t nbytes)
+{
+	struct blob *form;
+
+	if (nbytes < FORM_LARGE || !is_late(c, i) || !c->env->is_again ||
+	    c->env->is_again(c->env, c))
+		return true;
+	form = find_form(c, i, nbytes);
+	blob_unref(form);
+	return form != NULL;
 }
 
 bool op_has_room(struct op_call *c, size_t i, enum dtype t,

@@ -178,7 +178,8 @@ static int run_packed(struct op_call *c, const struct gemm *g, size_t nb,
 	if (__builtin_mul_overflow(nb, p.size * sizeof(float), &form.nbytes))
 		return op_unsupported(c, e, "matrices of this size");
 	product.b_step = nb > 1 ? p.size : 0;
-	rc = op_has_room(c, 1, DTYPE_F32, form.nbytes, 0)
+	rc = op_keeps_form(c, 1, form.nbytes) &&
+			     op_has_room(c, 1, DTYPE_F32, form.nbytes, 0)
 		     ? op_form(c, 1, DTYPE_F32, &form, &packed, e)
 		     : -EFBIG;
 	if (rc == -EFBIG)

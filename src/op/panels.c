@@ -85,9 +85,15 @@ int panels_read(struct panels *p, size_t i, size_t first, size_t width,
 	size_t line = p->by_rows ? width * p->k : width;
 	uint64_t at = (uint64_t)i * p->k * p->n +
 		      (uint64_t)first * (p->by_rows ? p->k : 1);
-	uint64_t nbytes = bytes_of(p->from, 1, line);
+	uint64_t nbytes;
 	int rc = 0;
 
+	/* Whole lines follow each other. */
+	if (width == p->n && lines > 1) {
+		line *= lines;
+		lines = 1;
+	}
+	nbytes = bytes_of(p->from, 1, line);
 	for (size_t l = 0; l < lines && rc == 0; l++, at += p->n)
 		rc = blob_read_full(p->data, (char *)p->raw + l * nbytes,
 				    nbytes, bytes_of(p->from, 1, at), e);

@@ -66,6 +66,7 @@ struct program {
 	struct cached *weights;	    /* per parameter; lock: engine */
 	/* Per node: a constant input as the operator wants it; lock: engine. */
 	struct cached *forms;
+	atomic_bool *was_computed; /* per node */
 	uint32_t nnodes;
 	uint32_t nweights; /* the model may be gone before us */
 	/* Constants that can be views are: they did not fit.  lock: engine. */

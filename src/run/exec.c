@@ -34,6 +34,13 @@ static node_id node_of(const struct exec_env *env, const struct op_call *c)
 	return (node_id)(c->node - env->prog->model->graph->nodes);
 }
 
+static bool env_is_again(struct op_env *base, const struct op_call *c)
+{
+	struct exec_env *env = (struct exec_env *)base;
+
+	return c->constants == 0 || env->prog->was_computed[node_of(env, c)];
+}
+
 static int env_load(struct op_env *base, const struct op_call *c, size_t i,
 		    bool keep, struct blob **out, struct err *e)
 {
@@ -291,6 +298,7 @@ void exec_env_init(struct exec_env *env, struct engine *en,
 		.base = {.kernel = {.pool = en->pool, .stop = stop},
 			 .alloc = env_alloc,
 			 .room = env_room,
+			 .is_again = env_is_again,
 			 .load = env_load,
 			 .find_form = env_find_form,
 			 .keep_form = env_keep_form,
@@ -352,6 +360,8 @@ int exec_eval(struct exec_env *env, const struct op *op, const struct node *n,
 	rc = op_eval(&c, e);
 	if (rc == 0)
 		rc = check_outputs(n, out, e);
+	if (rc == 0 && c.constants)
+		env->prog->was_computed[node_of(env, &c)] = true;
 	if (rc == 0)
 		return 0;
 	for (i = 0; i < n->nout; i++)

@@ -160,8 +160,8 @@ static bool take_form(struct plan *p, node_id i)
 
 /*
  * True when input k of the node is read as it is stored.  Rows of a table
- * always are; a whole weight only where memory is tight: made once, it is
- * faster to read again.
+ * always are; a whole weight only the first time, and where memory is tight:
+ * made once, it is faster to read again.
  */
 static bool take_view(struct plan *p, node_id i, uint32_t k)
 {
@@ -173,7 +173,7 @@ static bool take_view(struct plan *p, node_id i, uint32_t k)
 	    r->g->nodes[i].in[k] == NO_VALUE ||
 	    !views_can(r, r->g->nodes[i].in[k]))
 		return false;
-	if (late && !r->prog->is_tight) {
+	if (late && !r->prog->is_tight && r->prog->was_computed[i]) {
 		p->could_view = true;
 		return false;
 	}

@@ -36,8 +36,11 @@ static struct program *new_program(const struct model *m)
 	p->nnodes = m->graph->nnodes;
 	p->followers = group_followers(m->graph);
 	p->forms = calloc((size_t)p->nnodes + 1, sizeof(*p->forms));
+	p->was_computed =
+		calloc((size_t)p->nnodes + 1, sizeof(*p->was_computed));
 	p->subplans = map_new();
-	if (p->ops && p->followers && p->weights && p->forms && p->subplans)
+	if (p->ops && p->followers && p->weights && p->forms &&
+	    p->was_computed && p->subplans)
 		return p;
 	program_free(p);
 	return NULL;
@@ -72,6 +75,7 @@ void program_free(struct program *p)
 	map_free(p->subplans);
 	map_free(p->stored);
 	free(p->forms);
+	free(p->was_computed);
 	free(p->followers);
 	free(p->weights);
 	free(p->ops);
