@@ -488,6 +488,17 @@ static float some_float(uint32_t i)
 	return v;
 }
 
+/* Of a NaN, which bits are set is the compiler's affair. */
+static size_t count_differing(const float *x, const float *y, size_t n)
+{
+	size_t wrong = 0;
+
+	for (size_t i = 0; i < n; i++)
+		wrong += memcmp(&x[i], &y[i], sizeof(*x)) != 0 &&
+			 !(isnan(x[i]) && isnan(y[i]));
+	return wrong;
+}
+
 /* Rounded in a register: as if it had been stored in 16 bits. */
 static void check_rounding(void)
 {
@@ -508,7 +519,7 @@ static void check_rounding(void)
 			 !(isnan(want) && isnan(y[i]));
 	}
 	fast_get()->round(ROUND_FLOAT16, x, x, N);
-	CHECK(memcmp(x, y, N * sizeof(*x)) == 0);
+	CHECK_INT(count_differing(x, y, N), 0);
 	CHECK_INT(wrong, 0);
 	wrong = 0;
 	for (uint32_t i = 0; i < N; i++)
@@ -521,7 +532,7 @@ static void check_rounding(void)
 			 !(isnan(want) && isnan(y[i]));
 	}
 	fast_get()->round(ROUND_BFLOAT16, x, x, N);
-	CHECK(memcmp(x, y, N * sizeof(*x)) == 0);
+	CHECK_INT(count_differing(x, y, N), 0);
 	CHECK_INT(wrong, 0);
 	free(x);
 	free(y);
