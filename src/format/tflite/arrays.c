@@ -519,12 +519,7 @@ static int unpack(struct tflite_make *k, struct err *e)
 
 /* ---- which function makes which ---- */
 
-static const struct {
-	const char *type;
-	tflite_maker make;
-	enum tflite_handling how;
-	uint32_t nvalues; /* 0: all */
-} makers[] = {
+const struct tflite_handled tflite_array_makers[] = {
 	{"ARG_MAX", arg_extreme, HANDLE_OWN, 1},
 	{"ARG_MIN", arg_extreme, HANDLE_OWN, 1},
 	{"CAST", cast, HANDLE_OWN, 1},
@@ -552,13 +547,5 @@ static const struct {
 	{"TILE", tile, HANDLE_MOVE, 1},
 	{"TRANSPOSE", transpose, HANDLE_MOVE, 1},
 	{"UNPACK", unpack, HANDLE_OWN, 1},
+	{0},
 };
-
-int tflite_make_array(struct tflite_make *k, struct err *e)
-{
-	for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++)
-		if (strcmp(k->type.p, makers[i].type) == 0)
-			return tflite_wrap(k, makers[i].how, makers[i].nvalues,
-					   makers[i].make, e);
-	return 0;
-}

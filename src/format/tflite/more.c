@@ -346,12 +346,7 @@ static int where(struct tflite_make *k, struct err *e)
 
 /* ---- which function makes which ---- */
 
-static const struct {
-	const char *type;
-	tflite_maker make;
-	enum tflite_handling how;
-	uint32_t nvalues; /* 0: all */
-} makers[] = {
+const struct tflite_handled tflite_more_makers[] = {
 	{"ADD_N", add_n, HANDLE_FLOAT, 0},
 	{"BROADCAST_TO", expand, HANDLE_MOVE, 1},
 	{"CUMSUM", cumsum, HANDLE_FLOAT, 1},
@@ -371,13 +366,5 @@ static const struct {
 	{"TOPK_V2", top_k, HANDLE_OWN, 0},
 	{"WHERE", where, HANDLE_OWN, 0},
 	{"ZEROS_LIKE", zeros_like, HANDLE_OWN, 0},
+	{0},
 };
-
-int tflite_make_more(struct tflite_make *k, struct err *e)
-{
-	for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++)
-		if (strcmp(k->type.p, makers[i].type) == 0)
-			return tflite_wrap(k, makers[i].how, makers[i].nvalues,
-					   makers[i].make, e);
-	return 0;
-}

@@ -362,12 +362,7 @@ static int make_l2_norm(struct tflite_make *k, struct err *e)
 
 /* ---- which function makes which ---- */
 
-static const struct {
-	const char *type;
-	tflite_maker make;
-	enum tflite_handling how;
-	uint32_t nvalues; /* inputs that are computed with; 0: all */
-} makers[] = {
+static const struct tflite_handled makers[] = {
 	{"AVERAGE_POOL_2D", tflite_make_pool, HANDLE_RAW, 1},
 	{"BATCH_MATMUL", tflite_make_product, HANDLE_FLOAT, 0},
 	{"BATCH_TO_SPACE_ND", tflite_make_space_batch, HANDLE_MOVE, 1},
@@ -398,21 +393,30 @@ static const struct {
 	{"TRANSPOSE_CONV", tflite_make_conv_transpose, HANDLE_OWN, 0},
 	{"UNIDIRECTIONAL_SEQUENCE_LSTM", tflite_make_lstm, HANDLE_OWN, 0},
 	{"WHILE", tflite_make_while, HANDLE_OWN, 0},
+	{0},
 };
+
+static const struct tflite_handled *const tables[] = {
+	makers, tflite_array_makers, tflite_more_makers};
+
+static const struct tflite_handled *find_maker(const char *type)
+{
+	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
+		for (const struct tflite_handled *h = tables[t]; h->type; h++)
+			if (strcmp(type, h->type) == 0)
+				return h;
+	return NULL;
+}
 
 int tflite_translate(struct tflite_make *k, struct err *e)
 {
-	int rc;
+	const struct tflite_handled *h;
 
 	if (k->nout == 0 || k->out[0] == NO_VALUE || k->nin == 0 ||
 	    k->in[0] == NO_VALUE)
 		return 0;
-	for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++)
-		if (strcmp(k->type.p, makers[i].type) == 0)
-			return tflite_wrap(k, makers[i].how, makers[i].nvalues,
-					   makers[i].make, e);
-	rc = tflite_make_array(k, e);
-	if (rc == 0)
-		rc = tflite_make_more(k, e);
-	return rc ? rc : tflite_wrap(k, HANDLE_FLOAT, 0, make_same, e);
+	h = find_maker(k->type.p);
+	if (h)
+		return tflite_wrap(k, h->how, h->nvalues, h->make, e);
+	return tflite_wrap(k, HANDLE_FLOAT, 0, make_same, e);
 }

@@ -102,6 +102,16 @@ enum tflite_handling {		     /* of quantised values by an operator */
  */
 int tflite_wrap(struct tflite_make *k, enum tflite_handling how,
 		uint32_t nvalues, tflite_maker make, struct err *e);
+
+/* Which function makes an operator; tables of these end with type NULL. */
+struct tflite_handled {
+	const char *type;
+	tflite_maker make;
+	enum tflite_handling how;
+	uint32_t nvalues; /* inputs that are computed with; 0: all */
+};
+extern const struct tflite_handled tflite_array_makers[], tflite_more_makers[];
+
 /* True for a value of integers that stand for others. */
 bool tflite_is_quantized(const struct tflite_make *k, value_id v);
 bool tflite_has_scale(const struct tflite_make *k, value_id v);
@@ -152,7 +162,5 @@ int tflite_make_lstm(struct tflite_make *k, struct err *e);
 int tflite_make_svdf(struct tflite_make *k, struct err *e);
 int tflite_make_if(struct tflite_make *k, struct err *e);
 int tflite_make_while(struct tflite_make *k, struct err *e);
-int tflite_make_array(struct tflite_make *k, struct err *e);
-int tflite_make_more(struct tflite_make *k, struct err *e);
 
 #endif
